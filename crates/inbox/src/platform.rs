@@ -1,0 +1,41 @@
+//! What an inbox needs from the machine below it: a doorbell, a sleep, a clock, and "which executor runs here".
+//!
+//! There is one implementation a platform (`host/linux`, later the microkernel's user side and the kernel itself), chosen by
+//! crate. Nothing above this trait knows which one it is.
+
+/// The machine below.
+pub trait Platform: Sized + 'static {
+    /// The right to wake one sleeping consumer.
+    ///
+    /// Rings must be *sticky* (a ring before the wait makes the wait return) and no holder may be able to undo another's.
+    type Bell: Bell;
+
+    /// Waits until some sender has rung since the last wait returned, or until `deadline_ns` of [`Platform::now_ns`].
+    ///
+    /// May return early for no reason. Called only after the state word says SLEEPING and everything was looked at again.
+    fn wait(&self, deadline_ns: Option<u64>);
+
+    /// A doorbell that wakes this very consumer, for wakers on foreign threads.
+    fn own_bell(&self) -> Self::Bell;
+
+    /// Nanoseconds of a clock that never runs backwards.
+    fn now_ns(&self) -> u64;
+
+    /// How long `Adaptive` may spin before it sleeps now, in nanoseconds; 0 when another runnable thread needs this core.
+    fn spin_budget_ns(&self) -> u64;
+
+    /// Tells the platform how a spin ended, so that it can size the next one.
+    fn spin_ended(&self, spun_ns: u64, found_work: bool);
+
+    /// What [`Platform::set_current`] stored last on this thread; null at first.
+    fn current() -> *const ();
+
+    /// Stores a pointer for this thread only.
+    fn set_current(current: *const ());
+}
+
+/// The right to wake one sleeping consumer.
+pub trait Bell: Send + Sync + 'static {
+    /// Wakes the consumer, or makes its next wait return at once. Never blocks.
+    fn ring(&self);
+}

@@ -1,0 +1,28 @@
+//! Words in memory that is shared with processes one does not trust.
+//!
+//! Purpose: the one crate through which Baton touches shared memory. No `&T` or `&mut T` to ordinary data
+//! ever points into it: it is an array of 64-bit words, each read and written as a whole by an atomic
+//! operation, so that a peer that scribbles over it at any moment can change *values*, never break the
+//! rules of the language. Readers copy a word once and validate the copy.
+//!
+//! Invariants:
+//! - a [`Region`] keeps its mapping alive ([`Backing`]) for as long as any handle exists;
+//! - every handle was bounds-checked when it was made; after that no access can leave the region;
+//! - a handle to memory that is mapped read-only has no store operation ([`ReadRegion`] against [`Region`]).
+//!
+//! Neighbours: `baton-inbox` lays lanes out in regions; `host/linux` makes them from sealed memfds.
+//!
+//! This is one of the few crates that contain `unsafe`; see `docs/soundness.md`.
+#![cfg_attr(not(loom), no_std)]
+
+extern crate alloc;
+
+mod bytes;
+mod heap;
+mod region;
+mod slots;
+
+pub use bytes::{ReadBytes, WriteBytes};
+pub use heap::HeapWords;
+pub use region::{Backing, OutOfRange, ReadRegion, ReadWord, Region, Word};
+pub use slots::{ReadSlot, ReadSlots, SLOT_BYTES, SLOT_WORDS, WriteSlot, WriteSlots};
