@@ -1,0 +1,93 @@
+//! Pinning: every measured process stands on one core, which its role names.
+
+use crate::HarnessError;
+
+/// The cores this process may use, in ascending order.
+///
+/// # Errors
+/// `Os` when the affinity mask cannot be read.
+pub fn allowed_cores() -> Result<Vec<usize>, HarnessError> {
+    // SAFETY: cpu_set_t is plain bits, for which all zeroes is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is valid for writes of the size that is passed.
+    let status = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
+    if status != 0 {
+        return Err(HarnessError::last_os("sched_getaffinity"));
+    }
+    let limit = 8 * size_of::<libc::cpu_set_t>();
+    // SAFETY: `core` is below the number of bits in the set.
+    Ok((0..limit)
+        .filter(|&core| unsafe { libc::CPU_ISSET(core, &set) })
+        .collect())
+}
+
+/// Pins the calling thread to `core`.
+///
+/// # Errors
+/// `Os` when the core does not exist or is not allowed.
+pub fn pin(core: usize) -> Result<(), HarnessError> {
+    set_affinity(&[core])
+}
+
+/// Lets the calling thread run on all of `cores`.
+///
+/// # Errors
+/// `Os` when none of the cores exists or is allowed.
+pub fn set_affinity(cores: &[usize]) -> Result<(), HarnessError> {
+    // SAFETY: cpu_set_t is plain bits, for which all zeroes is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &core in cores {
+        if core >= 8 * size_of::<libc::cpu_set_t>() {
+            return Err(HarnessError::Unsupported(format!(
+                "core {core} is beyond the affinity mask"
+            )));
+        }
+        // SAFETY: `core` is below the number of bits in the set.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
+    // SAFETY: `set` is valid for reads of the size that is passed.
+    let status =
+        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(HarnessError::last_os("sched_setaffinity"))
+    }
+}
+
+/// Which cores a workload uses: `server` and, for each client in turn, one of `clients`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CorePair {
+    /// Where servers stand, and both sides of a workload on one core.
+    pub first: usize,
+    /// Where a single client of a workload on two cores stands.
+    pub second: usize,
+}
+
+impl CorePair {
+    /// The first two cores that this process may use.
+    ///
+    /// # Errors
+    /// `Unsupported` when there is only one, `Os` when the mask cannot be read.
+    pub fn detect() -> Result<Self, HarnessError> {
+        match allowed_cores()?.as_slice() {
+            [first, second, ..] => Ok(Self {
+                first: *first,
+                second: *second,
+            }),
+            _ => Err(HarnessError::Unsupported(
+                "two cores are needed, only one is allowed".into(),
+            )),
+        }
+    }
+
+    /// The core of client number `index`: the second core first, then the server's, alternating.
+    #[must_use]
+    pub fn client(self, index: usize) -> usize {
+        if index.is_multiple_of(2) {
+            self.second
+        } else {
+            self.first
+        }
+    }
+}
