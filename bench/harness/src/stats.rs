@@ -14,6 +14,8 @@ use crate::{Job, Metric, Values, Workload};
 pub const AWAKE_BATCH: u32 = 16;
 /// Answers between two clock readings when throughput is metered.
 const METER_STRIDE: u64 = 256;
+/// Longer batches count as this long.
+const LONGEST_NS: u64 = 60_000_000_000;
 /// The warm-up is this part of the measured time.
 const WARM_UP_DIVISOR: u32 = 8;
 
@@ -53,7 +55,7 @@ impl LatencyRecorder {
     /// Starts the clock, warm-up first.
     ///
     /// # Panics
-    /// Never: three significant figures are within what the histogram supports.
+    /// Never: the bounds are within what the histogram supports.
     #[must_use]
     pub fn start(job: &Job) -> Self {
         let now = Instant::now();
@@ -61,7 +63,7 @@ impl LatencyRecorder {
         let asleep = job.shape.workload == Workload::W1Asleep;
         Self {
             batch: if asleep { 1 } else { AWAKE_BATCH },
-            histogram: Histogram::new(3).expect("three significant figures are supported"),
+            histogram: Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are within what is supported"),
             last: now,
             measure_from,
             until: measure_from + job.duration,
@@ -186,6 +188,16 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[f64::NAN]), None);
+    }
+
+    #[test]
+    fn recorder_keeps_long_times() {
+        let job = Job { shape: Shape::new(Workload::W1Asleep, 1, 1), duration: Duration::from_millis(1) };
+        let mut recorder = LatencyRecorder::start(&job);
+        recorder.histogram.saturating_record(5_000_000);
+        recorder.rounds = 1;
+        let p50 = recorder.values().get(Metric::P50).unwrap_or(0.0);
+        assert!((p50 - 5e6).abs() < 5e3, "{p50}");
     }
 
     #[test]

@@ -1,0 +1,69 @@
+//! `baton-bench-peers`: what a user would pick instead of Baton, on the same workloads.
+//!
+//! `list` prints what each peer runs; `drive <peer>` serves the line protocol of `baton-bench-harness` on stdin and
+//! stdout; `self-test [<ms> [<samples>]]` measures all of them for a short while and prints ratios.
+#![deny(missing_docs)]
+
+mod cache_line;
+mod ring;
+mod self_test;
+mod spsc_futex;
+mod spsc_spin;
+
+use std::process::ExitCode;
+
+use baton_bench_harness::{Driver, HarnessError, RoleFn, dispatch_role, serve_driver};
+
+/// A driver of each peer, references first.
+fn drivers() -> Vec<Box<dyn Driver>> {
+    vec![
+        Box::new(cache_line::CacheLine),
+        Box::new(spsc_spin::SpscSpin),
+        Box::new(spsc_futex::SpscFutex),
+    ]
+}
+
+fn roles() -> Vec<(&'static str, RoleFn)> {
+    [cache_line::ROLES, spsc_spin::ROLES, spsc_futex::ROLES].concat()
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = dispatch_role(&roles()) {
+        return code;
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["list"] => {
+            list();
+            Ok(())
+        }
+        ["drive", peer] => drive(peer),
+        ["self-test", rest @ ..] => self_test::run(drivers(), rest),
+        _ => Err(HarnessError::Unsupported(
+            "usage: baton-bench-peers list | drive <peer> | self-test [<ms> [<samples>]]".into(),
+        )),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("baton-bench-peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() {
+    for driver in drivers() {
+        for shape in driver.shapes() {
+            println!("{} {shape}", driver.peer());
+        }
+    }
+}
+
+fn drive(peer: &str) -> Result<(), HarnessError> {
+    let driver = drivers().into_iter().find(|driver| driver.peer() == peer);
+    serve_driver(driver.ok_or_else(|| {
+        HarnessError::Unsupported(format!("no peer is called {peer:?}, see `list`"))
+    })?)
+}
