@@ -42,9 +42,9 @@ pub const SLOTS: usize = 64;
 /// Words in an S page that mean something: the state word.
 pub const STATE_WORDS: usize = 1;
 /// Most connections one inbox can hold.
-pub const MAX_CONNECTIONS: usize = 128;
+pub const MAX_CONNECTIONS: usize = 64;
 /// Words in a hint page: one bit a connection.
-pub const HINT_WORDS: usize = MAX_CONNECTIONS / 64;
+pub const HINT_WORDS: usize = 1;
 
 /// Most credits one connection can have in one direction.
 pub const MAX_CREDITS: u32 = 1 << 14;
@@ -84,14 +84,20 @@ impl fmt::Display for LayoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LayoutError::TooManyCredits(n) => {
-                write!(f, "{n} credits asked for, at most {MAX_CREDITS} are possible")
+                write!(
+                    f,
+                    "{n} credits asked for, at most {MAX_CREDITS} are possible"
+                )
             }
             LayoutError::BulkTooLarge(n) => write!(
                 f,
                 "bulk buffers of {n} bytes asked for, at most {MAX_BULK_BYTES} are possible"
             ),
             LayoutError::NotBaton(word) => {
-                write!(f, "the peer's region begins with {word:#x}, not with Baton's magic")
+                write!(
+                    f,
+                    "the peer's region begins with {word:#x}, not with Baton's magic"
+                )
             }
             LayoutError::Disagrees => {
                 f.write_str("the peer's region has other sizes than were agreed on")

@@ -1,7 +1,40 @@
-//! In the making.
+//! An inbox: what one executor receives from, a set of lanes plus one state word.
+//!
+//! Purpose: the protocol of DESIGN.md section 4. Senders do not trust each other, and the consumer trusts none of them, so
+//! the inbox is many single-writer lanes that the executor pops directly. Nothing that matters to safety is ever read back
+//! from shared memory; what a peer publishes is copied once and checked.
+//!
+//! The data path, in the order of the files:
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `layout` | where everything lies in a connection's two regions |
+//! | `message` | one slot's words: head, token, payload |
+//! | `publication` | how the reader learns that a slot is full |
+//! | `lane` | the two ends of a lane |
+//! | `link` | the lanes, heads and wants of one connection |
+//! | `state` | sleeping, and who must ring |
+//! | `scan` | which connections to look at: bands, fairness, hint |
+//! | `platform` | what the machine below must offer |
+//!
+//! Neighbours: `baton-shm` below, `baton-executor` and `baton-rpc` above.
 #![cfg_attr(not(loom), no_std)]
 #![forbid(unsafe_code)]
+
+pub mod lane;
 pub mod layout;
+pub mod link;
+pub mod message;
 mod platform;
-pub use layout::{LayoutError, RegionLayout};
+pub mod publication;
+pub mod scan;
+pub mod state;
+
+pub use lane::{LaneReader, LaneWriter, PayloadReader, PayloadWriter};
+pub use layout::{LayoutError, MAX_CONNECTIONS, RegionLayout};
+pub use link::{HeadOutOfRange, Link, LinkError, LinkParts};
+pub use message::{Info, Kind, Message, PAYLOAD_WORDS, Status, Token};
 pub use platform::{Bell, Platform};
+pub use publication::{InSlot, Publication, TailOutOfRange, TailWord};
+pub use scan::{BANDS, Band, Scan};
+pub use state::{OwnState, PeerState, SLEEPING, sender_fence};

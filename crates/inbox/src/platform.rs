@@ -3,12 +3,17 @@
 //! There is one implementation a platform (`host/linux`, later the microkernel's user side and the kernel itself), chosen by
 //! crate. Nothing above this trait knows which one it is.
 
+use crate::publication::Publication;
+
 /// The machine below.
 pub trait Platform: Sized + 'static {
     /// The right to wake one sleeping consumer.
     ///
     /// Rings must be *sticky* (a ring before the wait makes the wait return) and no holder may be able to undo another's.
     type Bell: Bell;
+
+    /// How lanes are published here: [`crate::InSlot`] between cores, [`crate::TailWord`] where both sides share one.
+    type Publication: Publication;
 
     /// Waits until some sender has rung since the last wait returned, or until `deadline_ns` of [`Platform::now_ns`].
     ///

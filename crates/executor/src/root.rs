@@ -1,0 +1,87 @@
+//! The root task: a future on the stack of whoever runs the executor.
+
+use crate::table::{Body, Core, TableFull};
+use crate::waker::waker;
+use baton_inbox::{Band, Platform};
+use core::cell::Cell;
+use core::future::Future;
+use core::marker::PhantomPinned;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// A future and the place for its result.
+pub(crate) struct Root<F: Future> {
+    future: core::cell::UnsafeCell<F>,
+    output: Cell<Option<F::Output>>,
+    _pinned: PhantomPinned,
+}
+
+impl<F: Future> Root<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Root {
+            future: core::cell::UnsafeCell::new(future),
+            output: Cell::new(None),
+            _pinned: PhantomPinned,
+        }
+    }
+}
+
+/// Its task entry, given back when this is dropped; so the table never points to a stack frame that is gone.
+pub(crate) struct RootTask<'a, F: Future> {
+    core: &'a Core,
+    root: Pin<&'a mut Root<F>>,
+    pub(crate) index: u16,
+}
+
+impl<'a, F: Future> RootTask<'a, F> {
+    pub(crate) fn new<P: Platform>(
+        core: &'a Core,
+        root: Pin<&'a mut Root<F>>,
+    ) -> Result<Self, TableFull> {
+        let index = core.reserve_one(Band::NORMAL)?;
+        let data = core::ptr::from_ref(root.as_ref().get_ref())
+            .cast_mut()
+            .cast();
+        core.set_spawned(
+            index,
+            Body {
+                poll: poll::<P, F>,
+                cancel: |_data| {},
+                data,
+            },
+            "root",
+        );
+        Ok(RootTask { core, root, index })
+    }
+
+    pub(crate) fn output(&self) -> Option<F::Output> {
+        self.root.output.take()
+    }
+}
+
+impl<F: Future> Drop for RootTask<'_, F> {
+    fn drop(&mut self) {
+        // Also when a poll unwound: then the entry counts as running, and must be forgotten all the same.
+        self.core.end_poll();
+        self.core.cancel_now(self.index);
+    }
+}
+
+/// # Safety
+///
+/// `data` points to a pinned `Root<F>` that is alive.
+unsafe fn poll<P: Platform, F: Future>(data: *mut (), waker_data: usize) -> bool {
+    // SAFETY: the caller promises it; only shared references to the root exist, and the future inside is only touched here.
+    let root = unsafe { &*data.cast::<Root<F>>() };
+    let waker = waker::<P>(waker_data);
+    let mut context = Context::from_waker(&waker);
+    // SAFETY: the root is pinned, and so is the future in it; polls do not nest.
+    let future = unsafe { Pin::new_unchecked(&mut *root.future.get()) };
+    match future.poll(&mut context) {
+        Poll::Ready(output) => {
+            root.output.set(Some(output));
+            true
+        }
+        Poll::Pending => false,
+    }
+}

@@ -1,0 +1,544 @@
+//! The run loop: draining the inbox *is* scheduling.
+//!
+//! ```text
+//! turn:  foreign wakes ─▶ timers ─▶ for the first band that has work:
+//!                                       lanes   (answers resume their tasks in place, requests start their handlers)
+//!                                       ready tasks, at most a quantum
+//!                                   ─▶ flush: publish heads, one fence, one ring per destination
+//! ```
+//!
+//! A turn serves one band only and then looks from the top again, so that a higher band waits for at most a quantum of a
+//! lower one. What to do when a turn found nothing is the [`Mode`].
+
+use crate::foreign::Foreign;
+use crate::registry::{TooManyExecutors, registry};
+use crate::root::{Root, RootTask};
+use crate::table::{Core, MAX_TASKS, TableFull, TaskInfo};
+use crate::timer::{DeadlineError, Sleep, Timers};
+use crate::waker::{Entered, enter, task_of};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use baton_inbox::{BANDS, Band, OwnState, Platform};
+use baton_sync::{Ordering, spin_loop};
+use baton_trace::{Event, Ring, Step};
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::future::Future;
+use core::ops::Deref;
+use core::pin::pin;
+use core::task::{Poll, Waker};
+
+/// Where messages come from: the lanes of an inbox, seen by the executor as more ready work.
+pub trait Source {
+    /// Begins a turn; the result says which connections to look at, and is handed back below.
+    fn begin_turn(&self) -> u64;
+    /// The bands that have connections, one bit each.
+    fn bands(&self) -> u32;
+    /// Drains lanes of `band`, at most a quantum each, and says how many messages there were.
+    fn drain(&self, candidates: u64, band: Band) -> u32;
+    /// Ends a turn: publishes heads and rings whoever must be rung.
+    fn flush(&self);
+    /// Sleep has been announced: asks for space where it is wanted, and says whether anything at all is there to be done.
+    fn last_look(&self) -> bool;
+    /// The executor has woken up again.
+    fn woken(&self);
+}
+
+/// No messages: an executor of local tasks only.
+impl Source for () {
+    fn begin_turn(&self) -> u64 {
+        0
+    }
+    fn bands(&self) -> u32 {
+        0
+    }
+    fn drain(&self, _candidates: u64, _band: Band) -> u32 {
+        0
+    }
+    fn flush(&self) {}
+    fn last_look(&self) -> bool {
+        false
+    }
+    fn woken(&self) {}
+}
+
+/// What an executor does when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Looks again, for ever. For cores that have nothing else to do.
+    Poll,
+    /// Looks again for a measured while and then sleeps; sleeps at once where cores are oversubscribed.
+    Adaptive,
+    /// Sleeps at once.
+    Park,
+}
+
+/// Sizes of an executor, fixed at set-up.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Task entries, those of all handlers included; at most 65 535.
+    pub tasks: usize,
+    /// Timers that can be armed at the same time.
+    pub timers: usize,
+    /// Ready tasks polled in a turn before the lanes are looked at again.
+    pub quantum: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            tasks: 1024,
+            timers: 256,
+            quantum: 64,
+        }
+    }
+}
+
+/// Why an executor could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewExecutorError {
+    /// The process has as many executors as it can have: end one first.
+    TooManyExecutors,
+    /// More than 65 535 task entries were asked for.
+    TooManyTasks(usize),
+}
+
+impl fmt::Display for NewExecutorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NewExecutorError::TooManyExecutors => f.write_str("the process has 64 executors"),
+            NewExecutorError::TooManyTasks(n) => {
+                write!(
+                    f,
+                    "{n} task entries asked for, at most {MAX_TASKS} are possible"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for NewExecutorError {}
+
+impl From<TooManyExecutors> for NewExecutorError {
+    fn from(_: TooManyExecutors) -> Self {
+        NewExecutorError::TooManyExecutors
+    }
+}
+
+/// What stands behind an executor and its handles.
+pub struct Local<P: Platform> {
+    pub(crate) core: Core,
+    pub(crate) platform: P,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) timers_armed: Cell<bool>,
+    state: OwnState,
+    quantum: u32,
+    in_turn: Cell<bool>,
+    ended: Cell<bool>,
+    idle_turns: Cell<u32>,
+    spin_since_ns: Cell<u64>,
+}
+
+/// An executor. When it is dropped, all its tasks are.
+///
+/// It stays on the thread that made it; only wakers cross threads. Everything that its tasks need is on its [`Handle`].
+pub struct Executor<P: Platform>(Handle<P>);
+
+/// A handle to an executor, for its tasks and whoever else lives on its thread.
+pub struct Handle<P: Platform>(Rc<Local<P>>);
+
+impl<P: Platform> Clone for Handle<P> {
+    fn clone(&self) -> Self {
+        Handle(self.0.clone())
+    }
+}
+
+impl<P: Platform> Deref for Executor<P> {
+    type Target = Handle<P>;
+
+    #[inline]
+    fn deref(&self) -> &Handle<P> {
+        &self.0
+    }
+}
+
+impl<P: Platform> Drop for Executor<P> {
+    fn drop(&mut self) {
+        self.0.0.end();
+    }
+}
+
+/// Why an executor did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// It was driven from inside one of its own tasks: await instead.
+    Nested,
+    /// There was no free task entry for the future: configure a larger table.
+    TableFull(TableFull),
+    /// It was ended while it ran.
+    Ended,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Nested => f.write_str(
+                "an executor cannot be run from inside one of its own tasks; await instead",
+            ),
+            RunError::TableFull(error) => error.fmt(f),
+            RunError::Ended => f.write_str("the executor was ended while it ran"),
+        }
+    }
+}
+
+impl core::error::Error for RunError {}
+
+impl<P: Platform> Executor<P> {
+    /// Makes an executor on `platform` whose senders read the state word `state`.
+    ///
+    /// # Errors
+    ///
+    /// [`NewExecutorError`] when there are too many, or too many tasks were asked for.
+    pub fn new(
+        platform: P,
+        state: baton_shm::Word,
+        trace: Arc<Ring>,
+        config: Config,
+    ) -> Result<Self, NewExecutorError> {
+        if config.tasks > MAX_TASKS {
+            return Err(NewExecutorError::TooManyTasks(config.tasks));
+        }
+        let (key, foreign) = registry().register(config.tasks)?;
+        foreign.set_bell(Some(Box::new(platform.own_bell())));
+        Ok(Executor(Handle(Rc::new(Local {
+            core: Core::new(key, foreign, trace, config.tasks),
+            timers: RefCell::new(Timers::new(config.timers)),
+            timers_armed: Cell::new(false),
+            state: OwnState::new(state),
+            quantum: config.quantum.max(1),
+            in_turn: Cell::new(false),
+            ended: Cell::new(false),
+            idle_turns: Cell::new(0),
+            spin_since_ns: Cell::new(0),
+            platform,
+        }))))
+    }
+}
+
+impl<P: Platform> Handle<P> {
+    #[inline]
+    pub(crate) fn local(&self) -> &Rc<Local<P>> {
+        &self.0
+    }
+
+    /// The machine below.
+    #[inline]
+    pub fn platform(&self) -> &P {
+        &self.0.platform
+    }
+
+    /// The event ring.
+    #[inline]
+    pub fn trace(&self) -> &Ring {
+        &self.0.core.trace
+    }
+
+    /// Records an event with the present time, if tracing is on.
+    #[inline]
+    pub fn event(&self, step: Step, connection: u16, task: u16, token: u64, detail: u32) {
+        if self.0.core.trace.is_on() {
+            self.record(step, connection, task, token, detail);
+        }
+    }
+
+    #[cold]
+    fn record(&self, step: Step, connection: u16, task: u16, token: u64, detail: u32) {
+        self.0.core.trace.record(Event {
+            time_ns: self.0.platform.now_ns(),
+            step,
+            connection,
+            task,
+            token,
+            detail,
+        });
+    }
+
+    /// What watchers on other threads may look at.
+    pub fn watch(&self) -> Watch {
+        Watch(self.0.core.foreign)
+    }
+
+    /// The task that is being polled, or [`NO_TASK`].
+    #[inline]
+    pub fn running(&self) -> u16 {
+        self.0.core.running()
+    }
+
+    /// The task of this executor that `waker` wakes, if it is one of its own.
+    #[inline]
+    pub fn task_of(&self, waker: &Waker) -> Option<u16> {
+        task_of::<P>(&self.0.core, waker)
+    }
+
+    /// Puts task `index` into the ready queue.
+    #[inline]
+    pub fn wake(&self, index: u16) {
+        self.0.core.wake(index);
+    }
+
+    /// Polls task `index` at once if nothing of a higher band is ready, else puts it into the ready queue.
+    #[inline]
+    pub fn resume(&self, index: u16) {
+        let core = &self.0.core;
+        if core.ready_bands() != 0 && core.must_yield_to_higher(core.band(index)) {
+            core.wake(index);
+        } else {
+            core.poll(index);
+        }
+    }
+
+    /// Waits until `deadline_ns` of the platform's clock.
+    pub fn sleep_until(&self, deadline_ns: u64) -> Sleep<P> {
+        Sleep::new(self.0.clone(), deadline_ns)
+    }
+
+    /// Waits for `duration_ns`.
+    pub fn sleep(&self, duration_ns: u64) -> Sleep<P> {
+        self.sleep_until(self.0.platform.now_ns().saturating_add(duration_ns))
+    }
+
+    /// Runs `future` until `deadline_ns` of the platform's clock, and drops it if it has not finished then.
+    ///
+    /// # Errors
+    ///
+    /// [`DeadlineError`] when the deadline passed, or could not be armed.
+    pub async fn before<F: Future>(
+        &self,
+        deadline_ns: u64,
+        future: F,
+    ) -> Result<F::Output, DeadlineError> {
+        let mut future = pin!(future);
+        let mut sleep = pin!(self.sleep_until(deadline_ns));
+        core::future::poll_fn(move |context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            match sleep.as_mut().poll(context) {
+                Poll::Ready(Ok(())) => Poll::Ready(Err(DeadlineError::Passed)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(DeadlineError::TooManyTimers(error))),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Does one turn and says how much was done: messages drained and tasks polled.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Nested`] when called from inside a task of this executor.
+    #[inline]
+    pub fn turn<S: Source>(&self, source: &S) -> Result<u32, RunError> {
+        let local = &*self.0;
+        let _entered = local.enter()?;
+        Ok(local.turn(source))
+    }
+
+    /// Turns until `future` has finished, and returns its result. Other tasks run meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when called from inside a task, when the table is full, or when the executor is ended meanwhile.
+    pub fn run_until<S: Source, F: Future>(
+        &self,
+        source: &S,
+        mode: Mode,
+        future: F,
+    ) -> Result<F::Output, RunError> {
+        let local = &*self.0;
+        let _entered = local.enter()?;
+        let root = pin!(Root::new(future));
+        let root = RootTask::new::<P>(&local.core, root).map_err(RunError::TableFull)?;
+        loop {
+            let done = local.turn(source);
+            if let Some(output) = root.output() {
+                return Ok(output);
+            }
+            if !local.core.is_live(root.index) {
+                return Err(RunError::Ended);
+            }
+            if done == 0 {
+                local.idle(source, mode);
+            } else if local.idle_turns.replace(0) >= CLOCK_FROM {
+                let spun_ns = local.platform.now_ns() - local.spin_since_ns.get();
+                local.platform.spin_ended(spun_ns, true);
+            }
+        }
+    }
+
+    /// Calls `visit` for each live task.
+    pub fn each_task(&self, visit: impl FnMut(TaskInfo)) {
+        self.0.core.each_live(visit);
+    }
+
+    /// The state word as senders see it.
+    pub fn state_raw(&self) -> u64 {
+        self.0.state.raw()
+    }
+}
+
+/// Idle turns before `Adaptive` looks at the clock for the first time.
+const CLOCK_FROM: u32 = 8;
+
+/// Restores what was before a run of turns.
+struct InTurn<'a, P: Platform> {
+    in_turn: &'a Cell<bool>,
+    _entered: Entered<'a, P>,
+}
+
+impl<P: Platform> Drop for InTurn<'_, P> {
+    fn drop(&mut self) {
+        self.in_turn.set(false);
+    }
+}
+
+impl<P: Platform> Local<P> {
+    #[inline]
+    fn enter(&self) -> Result<InTurn<'_, P>, RunError> {
+        if self.in_turn.replace(true) {
+            return Err(RunError::Nested);
+        }
+        // A panic that unwound out of an earlier turn may have left its task marked as running.
+        self.core.end_poll();
+        Ok(InTurn {
+            in_turn: &self.in_turn,
+            _entered: enter::<P>(&self.core),
+        })
+    }
+
+    #[inline]
+    fn turn<S: Source>(&self, source: &S) -> u32 {
+        let core = &self.core;
+        core.foreign.count_turn();
+        if core.foreign.is_pending() {
+            core.foreign.take(|index| core.wake(index));
+        }
+        if self.timers_armed.get() {
+            self.fire_timers();
+        }
+        let candidates = source.begin_turn();
+        let mut bands = source.bands() | core.ready_bands();
+        let mut done = 0;
+        while bands != 0 {
+            let number = bands.trailing_zeros() as usize % BANDS;
+            bands &= bands - 1;
+            let Some(band) = Band::new(number as u8) else {
+                break;
+            };
+            done = source.drain(candidates, band) + core.run_ready(band, self.quantum);
+            if done != 0 {
+                break;
+            }
+        }
+        source.flush();
+        done
+    }
+
+    #[cold]
+    fn fire_timers(&self) {
+        let now_ns = self.platform.now_ns();
+        loop {
+            // The borrow ends before the wake: a waker may be anybody's code.
+            let passed = self.timers.borrow_mut().pop_passed(now_ns);
+            match passed {
+                Some(waker) => waker.wake(),
+                None => break,
+            }
+        }
+        let armed = self.timers.borrow().next_ns().is_some();
+        self.timers_armed.set(armed);
+    }
+
+    fn idle<S: Source>(&self, source: &S, mode: Mode) {
+        match mode {
+            Mode::Poll => spin_loop(),
+            Mode::Park => self.sleep(source),
+            Mode::Adaptive => {
+                let turns = self.idle_turns.get() + 1;
+                self.idle_turns.set(turns);
+                if turns < CLOCK_FROM {
+                    return spin_loop();
+                }
+                if turns == CLOCK_FROM {
+                    self.spin_since_ns.set(self.platform.now_ns());
+                }
+                if turns.is_multiple_of(CLOCK_FROM) {
+                    let spun_ns = self.platform.now_ns() - self.spin_since_ns.get();
+                    let budget_ns = self.platform.spin_budget_ns();
+                    if spun_ns >= budget_ns {
+                        if budget_ns != 0 {
+                            self.platform.spin_ended(spun_ns, false);
+                        }
+                        self.idle_turns.set(0);
+                        return self.sleep(source);
+                    }
+                }
+                spin_loop();
+            }
+        }
+    }
+
+    fn sleep<S: Source>(&self, source: &S) {
+        let core = &self.core;
+        // Announced to foreign wakes and to senders alike; the fence in `announce_sleep` orders both against the last look.
+        core.foreign.set_sleeping(true);
+        self.state.announce_sleep();
+        let deadline_ns = self.timers.borrow().next_ns();
+        if !(source.last_look() || core.foreign.is_pending() || core.ready_bands() != 0) {
+            self.platform.wait(deadline_ns);
+        }
+        core.foreign.set_sleeping(false);
+        self.state.awake();
+        source.woken();
+    }
+
+    fn end(&self) {
+        if !self.ended.replace(true) {
+            self.core.clear();
+            registry().unregister(self.core.key);
+        }
+    }
+}
+
+impl<P: Platform> Drop for Local<P> {
+    fn drop(&mut self) {
+        self.end();
+        // What was spawned after the end.
+        self.core.clear();
+    }
+}
+
+/// What watchers on other threads may see of an executor that no longer answers.
+#[derive(Clone, Copy)]
+pub struct Watch(&'static Foreign);
+
+impl Watch {
+    /// Turns done so far; when this stands still, a task does not come back from its poll, or the executor sleeps.
+    pub fn turns(&self) -> u64 {
+        self.0.turns.load(Ordering::Relaxed)
+    }
+
+    /// The task that was polled last.
+    pub fn last_polled(&self) -> Option<u16> {
+        match self.0.running.load(Ordering::Relaxed) {
+            u32::MAX => None,
+            index => Some(index as u16),
+        }
+    }
+
+    /// Whether the executor sleeps or is about to.
+    pub fn is_sleeping(&self) -> bool {
+        self.0.is_sleeping()
+    }
+}

@@ -1,0 +1,418 @@
+//! The task table and the ready queue of one executor.
+//!
+//! ```text
+//!              spawn / first poll pending            wake
+//!     FREE ────────────────────────────▶ LIVE ◀─────────────────▶ LIVE|QUEUED
+//!       ▲                                  │        popped, polled: pending
+//!       └──────────────────────────────────┘
+//!             polled: finished, or cancelled
+//! ```
+//!
+//! Invariant: a task is linked into a queue exactly while its QUEUED flag is set, whether it is LIVE or not. So a wake during
+//! the first poll in place, of a handler that then finishes, leaves a queued entry behind that is skipped when popped, and is
+//! never linked twice.
+
+use crate::foreign::Foreign;
+use crate::registry::{INDEX_BITS, Key};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use baton_inbox::{BANDS, Band};
+use baton_sync::Ordering;
+use baton_trace::Ring;
+use core::cell::Cell;
+
+/// "No task".
+pub const NO_TASK: u16 = u16::MAX;
+/// Most tasks in one executor.
+pub const MAX_TASKS: usize = NO_TASK as usize;
+
+const QUEUED: u8 = 1;
+const LIVE: u8 = 2;
+const CANCEL: u8 = 4;
+/// The entry goes back to the free ones when its future ends; others belong to a pool.
+const SPAWNED: u8 = 8;
+
+/// Polls the future behind `data` once with a waker of data word `waker`; true when it has finished *and been dropped*.
+///
+/// # Safety
+///
+/// `data` must be the pointer that was stored beside this function, and its future must not have finished.
+pub(crate) type PollFn = unsafe fn(data: *mut (), waker: usize) -> bool;
+/// Drops the future behind `data` without polling it.
+///
+/// # Safety
+///
+/// As for [`PollFn`].
+pub(crate) type CancelFn = unsafe fn(data: *mut ());
+
+/// How a task's future is reached.
+#[derive(Clone, Copy)]
+pub(crate) struct Body {
+    pub(crate) poll: PollFn,
+    pub(crate) cancel: CancelFn,
+    pub(crate) data: *mut (),
+}
+
+struct Task {
+    body: Cell<Option<Body>>,
+    name: Cell<&'static str>,
+    next: Cell<u16>,
+    band: Cell<Band>,
+    flags: Cell<u8>,
+    reserved: Cell<bool>,
+}
+
+/// There is no free task entry: spawn fewer tasks, or configure a larger table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableFull {
+    /// Entries that were asked for, next to each other.
+    pub wanted: usize,
+    /// Entries that the table has in all.
+    pub capacity: usize,
+}
+
+impl core::fmt::Display for TableFull {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "no {} free task entries in a row among {}; configure a larger table",
+            self.wanted, self.capacity
+        )
+    }
+}
+
+impl core::error::Error for TableFull {}
+
+/// What one thread alone touches of an executor: tasks and ready queue.
+pub(crate) struct Core {
+    pub(crate) key: Key,
+    pub(crate) foreign: &'static Foreign,
+    pub(crate) trace: Arc<Ring>,
+    tasks: Box<[Task]>,
+    ready: Cell<u32>,
+    heads: [Cell<u16>; BANDS],
+    tails: [Cell<u16>; BANDS],
+    running: Cell<u16>,
+    next_free: Cell<u16>,
+}
+
+/// One line of a dump.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskInfo {
+    /// Its entry.
+    pub index: u16,
+    /// The name it was spawned with.
+    pub name: &'static str,
+    /// Its priority band.
+    pub band: Band,
+    /// Whether it is in the ready queue.
+    pub queued: bool,
+    /// Whether it is being polled right now.
+    pub running: bool,
+}
+
+impl Core {
+    pub(crate) fn new(
+        key: Key,
+        foreign: &'static Foreign,
+        trace: Arc<Ring>,
+        capacity: usize,
+    ) -> Self {
+        Core {
+            key,
+            foreign,
+            trace,
+            tasks: (0..capacity)
+                .map(|_| Task {
+                    body: Cell::new(None),
+                    name: Cell::new(""),
+                    next: Cell::new(NO_TASK),
+                    band: Cell::new(Band::NORMAL),
+                    flags: Cell::new(0),
+                    reserved: Cell::new(false),
+                })
+                .collect(),
+            ready: Cell::new(0),
+            heads: [const { Cell::new(NO_TASK) }; BANDS],
+            tails: [const { Cell::new(NO_TASK) }; BANDS],
+            running: Cell::new(NO_TASK),
+            next_free: Cell::new(0),
+        }
+    }
+
+    /// Reserves one entry for a spawned task.
+    pub(crate) fn reserve_one(&self, band: Band) -> Result<u16, TableFull> {
+        let start = usize::from(self.next_free.get());
+        let order = (start..self.tasks.len()).chain(0..start.min(self.tasks.len()));
+        for index in order {
+            let task = &self.tasks[index];
+            if !task.reserved.get() {
+                task.reserved.set(true);
+                task.band.set(band);
+                self.next_free.set(index as u16 + 1);
+                return Ok(index as u16);
+            }
+        }
+        Err(TableFull {
+            wanted: 1,
+            capacity: self.tasks.len(),
+        })
+    }
+
+    /// Reserves `count` entries in a row for a pool and returns the first.
+    pub(crate) fn reserve(&self, count: usize, band: Band) -> Result<u16, TableFull> {
+        let full = TableFull {
+            wanted: count,
+            capacity: self.tasks.len(),
+        };
+        let mut run = 0;
+        for (index, task) in self.tasks.iter().enumerate() {
+            run = if task.reserved.get() { 0 } else { run + 1 };
+            if run == count.max(1) {
+                let first = index + 1 - run;
+                for task in &self.tasks[first..=index] {
+                    task.reserved.set(true);
+                    task.band.set(band);
+                }
+                return Ok(first as u16);
+            }
+        }
+        Err(full)
+    }
+
+    /// Gives entries back. Their futures are gone already.
+    pub(crate) fn release(&self, first: u16, count: usize) {
+        for task in self.tasks.iter().skip(usize::from(first)).take(count) {
+            task.reserved.set(false);
+            task.body.set(None);
+            // QUEUED stays: the entry may still be linked.
+            task.flags.set(task.flags.get() & QUEUED);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn waker_data(&self, index: u16) -> usize {
+        self.key.0 | usize::from(index)
+    }
+
+    /// Makes the pool's entry `index` live.
+    #[inline]
+    pub(crate) fn set_live(&self, index: u16, body: Body, name: &'static str) {
+        if let Some(task) = self.tasks.get(usize::from(index)) {
+            task.body.set(Some(body));
+            task.name.set(name);
+            task.flags.set(task.flags.get() & QUEUED | LIVE);
+        }
+    }
+
+    /// Makes the entry `index`, taken by `reserve_one`, live and ready.
+    pub(crate) fn set_spawned(&self, index: u16, body: Body, name: &'static str) {
+        self.set_live(index, body, name);
+        if let Some(task) = self.tasks.get(usize::from(index)) {
+            task.flags.set(task.flags.get() | SPAWNED);
+        }
+        self.wake(index);
+    }
+
+    /// Makes entry `index` dead; its future is gone already.
+    #[inline]
+    fn set_dead(&self, index: u16) {
+        if let Some(task) = self.tasks.get(usize::from(index)) {
+            task.body.set(None);
+            let flags = task.flags.get();
+            // QUEUED stays: the entry may still be linked.
+            task.flags.set(flags & QUEUED);
+            if flags & SPAWNED != 0 {
+                task.reserved.set(false);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_live(&self, index: u16) -> bool {
+        self.tasks
+            .get(usize::from(index))
+            .is_some_and(|task| task.flags.get() & LIVE != 0)
+    }
+
+    /// Asks for the future of `index` to be dropped the next time its turn comes.
+    pub(crate) fn cancel(&self, index: u16) {
+        if let Some(task) = self.tasks.get(usize::from(index))
+            && task.flags.get() & LIVE != 0
+        {
+            task.flags.set(task.flags.get() | CANCEL);
+            self.wake(index);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn band(&self, index: u16) -> Band {
+        match self.tasks.get(usize::from(index)) {
+            Some(task) => task.band.get(),
+            None => Band::LAST,
+        }
+    }
+
+    /// Puts a task into the ready queue of its band, unless it is there. Own thread only.
+    #[inline]
+    pub(crate) fn wake(&self, index: u16) {
+        let Some(task) = self.tasks.get(usize::from(index)) else {
+            return;
+        };
+        let flags = task.flags.get();
+        if flags & QUEUED != 0 {
+            return;
+        }
+        task.flags.set(flags | QUEUED);
+        let band = task.band.get();
+        let ready = self.ready.get();
+        if ready & band.bit() == 0 {
+            self.ready.set(ready | band.bit());
+            self.heads[band.index()].set(index);
+        } else if let Some(last) = self.tasks.get(usize::from(self.tails[band.index()].get())) {
+            last.next.set(index);
+        }
+        self.tails[band.index()].set(index);
+    }
+
+    /// The bands that have ready tasks, one bit each.
+    #[inline]
+    pub(crate) fn ready_bands(&self) -> u32 {
+        self.ready.get()
+    }
+
+    /// Whether a task of a band that runs before `band` is ready.
+    #[inline]
+    pub(crate) fn must_yield_to_higher(&self, band: Band) -> bool {
+        self.ready.get() & (band.bit() - 1) != 0
+    }
+
+    /// Takes the next ready task of `band`.
+    #[inline]
+    fn pop(&self, band: Band) -> Option<u16> {
+        if self.ready.get() & band.bit() == 0 {
+            return None;
+        }
+        let index = self.heads[band.index()].get();
+        let task = self.tasks.get(usize::from(index))?;
+        if index == self.tails[band.index()].get() {
+            self.ready.set(self.ready.get() & !band.bit());
+        } else {
+            self.heads[band.index()].set(task.next.get());
+        }
+        task.flags.set(task.flags.get() & !QUEUED);
+        Some(index)
+    }
+
+    /// Polls ready tasks of `band`, at most `quantum`, and says how many.
+    #[inline]
+    pub(crate) fn run_ready(&self, band: Band, quantum: u32) -> u32 {
+        let mut polled = 0;
+        while polled < quantum {
+            let Some(index) = self.pop(band) else { break };
+            self.poll(index);
+            polled += 1;
+        }
+        polled
+    }
+
+    /// Polls task `index` now, or drops its future when it was cancelled. Nothing happens if it is not live.
+    #[inline]
+    pub(crate) fn poll(&self, index: u16) {
+        let Some(task) = self.tasks.get(usize::from(index)) else {
+            return;
+        };
+        let Some(body) = task.body.get() else { return };
+        if task.flags.get() & CANCEL != 0 {
+            return self.drop_future(index, body);
+        }
+        self.begin_poll(index);
+        // SAFETY: the body was stored by `set_live` together with its data pointer, and `set_dead` clears it when the future
+        // has finished or been dropped. Polls do not nest: only `turn` polls, and it refuses to run inside a poll.
+        let finished = unsafe { (body.poll)(body.data, self.waker_data(index)) };
+        self.end_poll();
+        if finished {
+            self.set_dead(index);
+        }
+    }
+
+    /// Marks `index` as running.
+    #[inline]
+    pub(crate) fn begin_poll(&self, index: u16) {
+        self.running.set(index);
+        // Relaxed: read by watchers only.
+        self.foreign
+            .running
+            .store(u32::from(index), Ordering::Relaxed);
+    }
+
+    /// Marks no task as running.
+    #[inline]
+    pub(crate) fn end_poll(&self) {
+        self.running.set(NO_TASK);
+    }
+
+    fn drop_future(&self, index: u16, body: Body) {
+        self.set_dead(index);
+        // SAFETY: as in `poll`; the entry is dead now, so nothing reaches the future again.
+        unsafe { (body.cancel)(body.data) };
+    }
+
+    /// Drops the future of `index` now, if it is live; says no if it must wait because it is running.
+    pub(crate) fn cancel_now(&self, index: u16) -> bool {
+        let Some(task) = self.tasks.get(usize::from(index)) else {
+            return true;
+        };
+        if self.running.get() == index {
+            self.cancel(index);
+            return false;
+        }
+        match task.body.get() {
+            Some(body) => {
+                self.drop_future(index, body);
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// The task that is being polled.
+    #[inline]
+    pub(crate) fn running(&self) -> u16 {
+        self.running.get()
+    }
+
+    /// Whether task `index` is being polled right now.
+    #[inline]
+    pub(crate) fn is_running(&self, index: u16) -> bool {
+        self.running.get() == index
+    }
+
+    /// The task of a waker, if it is one of this executor's.
+    #[inline]
+    pub(crate) fn index_of(&self, waker_data: usize) -> Option<u16> {
+        (waker_data >> INDEX_BITS << INDEX_BITS == self.key.0).then_some(waker_data as u16)
+    }
+
+    /// All live tasks.
+    pub(crate) fn each_live(&self, mut visit: impl FnMut(TaskInfo)) {
+        for (index, task) in self.tasks.iter().enumerate() {
+            if task.flags.get() & LIVE != 0 {
+                visit(TaskInfo {
+                    index: index as u16,
+                    name: task.name.get(),
+                    band: task.band.get(),
+                    queued: task.flags.get() & QUEUED != 0,
+                    running: usize::from(self.running.get()) == index,
+                });
+            }
+        }
+    }
+
+    /// Drops every future: the executor ends.
+    pub(crate) fn clear(&self) {
+        for index in 0..self.tasks.len() {
+            self.cancel_now(index as u16);
+        }
+    }
+}

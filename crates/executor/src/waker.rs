@@ -1,0 +1,81 @@
+//! Wakers: a number, not a pointer.
+//!
+//! A waker's data word is `executor key | task index`. On the executor's own thread, while it runs there, a wake goes straight
+//! into the ready queue; from anywhere else it goes through the registry and the stack of foreign wakes. A waker of an executor
+//! that has ended finds nobody and does nothing.
+
+use crate::registry::{Key, registry};
+use crate::table::Core;
+use baton_inbox::Platform;
+use core::mem::ManuallyDrop;
+use core::task::{RawWaker, RawWakerVTable, Waker};
+
+struct Vtable<P>(core::marker::PhantomData<P>);
+
+impl<P: Platform> Vtable<P> {
+    const TABLE: RawWakerVTable = RawWakerVTable::new(clone::<P>, wake::<P>, wake::<P>, |_data| {});
+    const REF: &'static RawWakerVTable = &Self::TABLE;
+}
+
+fn clone<P: Platform>(data: *const ()) -> RawWaker {
+    RawWaker::new(data, Vtable::<P>::REF)
+}
+
+fn wake<P: Platform>(data: *const ()) {
+    let data = data.addr();
+    let current = P::current().cast::<Core>();
+    // SAFETY: `P::current` is null or what `enter` stored on this thread: a `Core` that the guard borrows until it restores
+    // the old value.
+    match unsafe { current.as_ref() } {
+        Some(core) if core.index_of(data).is_some() => core.wake(data as u16),
+        _ => wake_foreign(data),
+    }
+}
+
+#[cold]
+fn wake_foreign(data: usize) {
+    if let Some(foreign) = registry().find(Key::of_waker(data)) {
+        foreign.wake(data as u16);
+    }
+}
+
+/// The waker with this data word. It owns nothing, so it need not be dropped.
+#[inline]
+pub(crate) fn waker<P: Platform>(data: usize) -> ManuallyDrop<Waker> {
+    let raw = RawWaker::new(core::ptr::without_provenance(data), Vtable::<P>::REF);
+    // SAFETY: the functions of the table keep `RawWaker`'s contract: they are thread-safe, clone and drop own nothing.
+    ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
+}
+
+/// The task of `core` that `waker` wakes, if it is one.
+#[inline]
+pub(crate) fn task_of<P: Platform>(core: &Core, waker: &Waker) -> Option<u16> {
+    if !core::ptr::eq(waker.vtable(), Vtable::<P>::REF) {
+        return None;
+    }
+    core.index_of(waker.data().addr())
+}
+
+/// Makes `core` the current executor of this thread until the guard is dropped.
+pub(crate) fn enter<P: Platform>(core: &Core) -> Entered<'_, P> {
+    let before = P::current();
+    P::set_current(core::ptr::from_ref(core).cast());
+    Entered {
+        before,
+        core,
+        platform: core::marker::PhantomData,
+    }
+}
+
+pub(crate) struct Entered<'a, P: Platform> {
+    before: *const (),
+    #[allow(dead_code)] // Held so that the current executor outlives the guard.
+    core: &'a Core,
+    platform: core::marker::PhantomData<P>,
+}
+
+impl<P: Platform> Drop for Entered<'_, P> {
+    fn drop(&mut self) {
+        P::set_current(self.before);
+    }
+}

@@ -1,0 +1,251 @@
+//! Links: both ends of a connection as one side holds them.
+//!
+//! ```text
+//!            what this side writes                       what the peer writes (read-only here)
+//!   requests ─▶ LaneWriter                               LaneReader ◀─ requests
+//!   answers  ─▶ LaneWriter                               LaneReader ◀─ answers
+//!   heads of the peer's lanes, want_space                heads of our lanes, want_space
+//! ```
+
+use crate::lane::{LaneReader, LaneWriter};
+use crate::layout::{
+    BULK_BYTES, HEAD_ANSWERS, HEAD_REQUESTS, LANE_BITS, LayoutError, RegionLayout, TAIL_ANSWERS,
+    TAIL_REQUESTS, WANT_SPACE,
+};
+use crate::publication::Publication;
+use crate::scan::PeerHint;
+use crate::state::PeerState;
+use baton_shm::{OutOfRange, ReadRegion, ReadSlots, ReadWord, Region, Word, WriteSlots};
+use baton_sync::Ordering;
+use core::cell::Cell;
+use core::fmt;
+
+/// What one side is handed when a connection is made; the broker made it and both sides trust it.
+pub struct LinkParts<B> {
+    /// The region that this side writes.
+    pub outgoing: Region,
+    /// Its layout.
+    pub out_layout: RegionLayout,
+    /// The region that the peer writes, mapped read-only.
+    pub incoming: ReadRegion,
+    /// The layout that was agreed on for it.
+    pub in_layout: RegionLayout,
+    /// The peer's state word.
+    pub peer_state: ReadWord,
+    /// The peer's hint word.
+    pub peer_hint: Word,
+    /// This connection's number in the peer's inbox: its bit in the hint word.
+    pub peer_index: u32,
+    /// Wakes the peer.
+    pub bell: B,
+    /// Credits that this side may use at the peer.
+    pub credits: u32,
+    /// Credits that the peer may use at this side.
+    pub granted: u32,
+}
+
+/// Why a link could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkError {
+    /// The peer's region is not what was agreed on.
+    Layout(LayoutError),
+    /// One of the own regions is too short: a mistake of the broker.
+    OutOfRange(OutOfRange),
+    /// More credits than slots: a mistake of the broker.
+    CreditsExceedSlots {
+        /// Credits that were to be used.
+        credits: u32,
+        /// Slots that the lane has.
+        slots: u32,
+    },
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkError::Layout(error) => error.fmt(f),
+            LinkError::OutOfRange(error) => error.fmt(f),
+            LinkError::CreditsExceedSlots { credits, slots } => {
+                write!(
+                    f,
+                    "{credits} credits were granted on a lane of {slots} slots"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for LinkError {}
+
+impl From<LayoutError> for LinkError {
+    fn from(error: LayoutError) -> Self {
+        LinkError::Layout(error)
+    }
+}
+
+impl From<OutOfRange> for LinkError {
+    fn from(error: OutOfRange) -> Self {
+        LinkError::OutOfRange(error)
+    }
+}
+
+/// The head that a peer published is not a possible one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadOutOfRange;
+
+/// One side's end of a connection.
+pub struct Link<U: Publication> {
+    /// Requests, one-way sends and CANCEL to the peer.
+    pub requests_out: LaneWriter<U>,
+    /// Answers to the peer.
+    pub answers_out: LaneWriter<U>,
+    /// Requests, one-way sends and CANCEL from the peer.
+    pub requests_in: LaneReader<U>,
+    /// Answers from the peer.
+    pub answers_in: LaneReader<U>,
+    /// Whether the peer sleeps.
+    pub peer_state: PeerState,
+    /// Our bit in the peer's hint word.
+    pub peer_hint: PeerHint,
+    head_of_requests_in: Word,
+    head_of_answers_in: Word,
+    want_space: Word,
+    peer_head: ReadWord,
+    peer_head_seen: Cell<u32>,
+    peer_wants_space: ReadWord,
+}
+
+/// Writes the header of a region that this side is about to pass on.
+///
+/// # Errors
+///
+/// [`OutOfRange`] when the region is too short even for that.
+pub fn write_header(region: &Region, layout: &RegionLayout) -> Result<(), OutOfRange> {
+    let [magic, bits, bulk] = layout.header();
+    // Release: the region is passed on afterwards by a system call, which orders it; stated for the reader's Acquire.
+    region.word(LANE_BITS)?.store(bits, Ordering::Release);
+    region.word(BULK_BYTES)?.store(bulk, Ordering::Release);
+    region.word(0)?.store(magic, Ordering::Release);
+    Ok(())
+}
+
+/// Reads and checks the header of a peer's region.
+///
+/// # Errors
+///
+/// [`LinkError::Layout`]: the peer's fault.
+pub fn check_header(region: &ReadRegion, layout: &RegionLayout) -> Result<(), LinkError> {
+    // Acquire: pairs with the Release stores in `write_header`.
+    let header = [
+        region.word(0)?.load(Ordering::Acquire),
+        region.word(LANE_BITS)?.load(Ordering::Acquire),
+        region.word(BULK_BYTES)?.load(Ordering::Acquire),
+    ];
+    layout.check(header, region.words())?;
+    Ok(())
+}
+
+impl<U: Publication> Link<U> {
+    /// Makes a link; both sides' lanes begin at position `start` (0, but in tests of wrapping).
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Layout`] is the peer's fault, the others are the broker's.
+    pub fn new<B>(parts: &LinkParts<B>, start: u32) -> Result<Self, LinkError> {
+        check_header(&parts.incoming, &parts.in_layout)?;
+        let (out, incoming) = (&parts.out_layout, &parts.in_layout);
+        for (credits, bits) in [
+            (parts.credits, out.request_bits()),
+            (parts.credits, incoming.answer_bits()),
+            (parts.granted, incoming.request_bits()),
+            (parts.granted, out.answer_bits()),
+        ] {
+            let slots = 1u32 << bits;
+            if credits > slots {
+                return Err(LinkError::CreditsExceedSlots { credits, slots });
+            }
+        }
+        let writer = |offset, bits, tail| -> Result<LaneWriter<U>, LinkError> {
+            let slots = WriteSlots::new(&parts.outgoing, offset, bits)?;
+            Ok(LaneWriter::new(slots, parts.outgoing.word(tail)?, start))
+        };
+        let reader = |offset, bits, tail| -> Result<LaneReader<U>, LinkError> {
+            let slots = ReadSlots::new(&parts.incoming, offset, bits)?;
+            Ok(LaneReader::new(slots, parts.incoming.word(tail)?, start))
+        };
+        Ok(Link {
+            requests_out: writer(out.request_slots(), out.request_bits(), TAIL_REQUESTS)?,
+            answers_out: writer(out.answer_slots(), out.answer_bits(), TAIL_ANSWERS)?,
+            requests_in: reader(
+                incoming.request_slots(),
+                incoming.request_bits(),
+                TAIL_REQUESTS,
+            )?,
+            answers_in: reader(
+                incoming.answer_slots(),
+                incoming.answer_bits(),
+                TAIL_ANSWERS,
+            )?,
+            peer_state: PeerState::new(parts.peer_state.clone()),
+            peer_hint: PeerHint::new(parts.peer_hint.clone(), parts.peer_index),
+            head_of_requests_in: parts.outgoing.word(HEAD_REQUESTS)?,
+            head_of_answers_in: parts.outgoing.word(HEAD_ANSWERS)?,
+            want_space: parts.outgoing.word(WANT_SPACE)?,
+            peer_head: parts.incoming.word(HEAD_REQUESTS)?,
+            peer_head_seen: Cell::new(start),
+            peer_wants_space: parts.incoming.word(WANT_SPACE)?,
+        })
+    }
+
+    /// Publishes how far the peer's requests have been drained.
+    #[inline]
+    pub fn publish_request_head(&self) {
+        // Release: pairs with the Acquire load in `peer_head`; the slots before it have been copied.
+        self.head_of_requests_in
+            .store(u64::from(self.requests_in.head()), Ordering::Release);
+    }
+
+    /// Publishes how far the peer's answers have been drained.
+    #[inline]
+    pub fn publish_answer_head(&self) {
+        // Release: as above. Nobody waits for it; a dump of either side shows it.
+        self.head_of_answers_in
+            .store(u64::from(self.answers_in.head()), Ordering::Release);
+    }
+
+    /// How far the peer has drained our requests.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadOutOfRange`] when it ran backwards or beyond what was sent: the peer is corrupt.
+    pub fn peer_head(&self) -> Result<u32, HeadOutOfRange> {
+        // Acquire: pairs with the Release store in `publish_request_head`; slots before the head may be written again.
+        let head = self.peer_head.load(Ordering::Acquire);
+        let sent = self
+            .requests_out
+            .tail()
+            .wrapping_sub(self.peer_head_seen.get());
+        if head > u64::from(u32::MAX)
+            || (head as u32).wrapping_sub(self.peer_head_seen.get()) > sent
+        {
+            return Err(HeadOutOfRange);
+        }
+        self.peer_head_seen.set(head as u32);
+        Ok(head as u32)
+    }
+
+    /// Asks the peer (or stops asking it) to ring when it publishes a head.
+    ///
+    /// When asking, the fence of `announce_sleep` or of [`crate::sender_fence`] must follow before the head is read again.
+    pub fn set_want_space(&self, wanted: bool) {
+        // Relaxed: ordered by that fence; pairs with the load in `peer_wants_space`.
+        self.want_space.store(u64::from(wanted), Ordering::Relaxed);
+    }
+
+    /// Whether the peer asked to be rung for heads. [`crate::sender_fence`] must follow the publication of the head.
+    #[inline]
+    pub fn peer_wants_space(&self) -> bool {
+        // Relaxed: ordered by that fence.
+        self.peer_wants_space.load(Ordering::Relaxed) != 0
+    }
+}

@@ -1,0 +1,163 @@
+//! How a lane's writer tells its reader that a slot is full.
+//!
+//! Two ways stand behind one trait, chosen per platform (measured in `docs/adr/0001`):
+//!
+//! - [`InSlot`]: the slot's first word holds position + 1. Reader and writer meet on the slot's own cache line only, so a
+//!   message costs one transfer less between cores. Every message is published by itself.
+//! - [`TailWord`]: a word beside the lane counts published slots. Fewer instructions where both sides share a core; published
+//!   every [`TailWord::BATCH`] messages and at the end of a batch.
+//!
+//! Both use positions of 32 bits that wrap; a lane has at most 2^14 slots, so an old sequence is never mistaken for a new one.
+
+use crate::message::Info;
+use baton_shm::{ReadSlots, ReadWord, Word, WriteSlots};
+use baton_sync::Ordering;
+use core::cell::Cell;
+
+/// The tail that a peer published is not a possible one: it left the lane's capacity, or ran backwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TailOutOfRange;
+
+/// How a slot is published.
+pub trait Publication: 'static {
+    /// The writer's private state.
+    type Writer;
+    /// The reader's private state.
+    type Reader;
+
+    /// A writer whose first message goes to position `start`.
+    fn writer(tail: Word, start: u32) -> Self::Writer;
+    /// A reader whose first message comes from position `start`.
+    fn reader(tail: ReadWord, start: u32) -> Self::Reader;
+
+    /// Publishes the slot at `position`, whose words 1.. are written already.
+    fn publish(writer: &Self::Writer, slots: &WriteSlots, position: u32, info: Info);
+    /// Publishes what `publish` held back; `tail` is the next position to write.
+    fn flush(writer: &Self::Writer, tail: u32);
+    /// Whether the slot at `position` has been published, and with what head.
+    ///
+    /// # Errors
+    ///
+    /// [`TailOutOfRange`]: the peer is corrupt.
+    fn peek(
+        reader: &Self::Reader,
+        slots: &ReadSlots,
+        position: u32,
+    ) -> Result<Option<Info>, TailOutOfRange>;
+}
+
+/// The sequence number stands in the slot.
+pub struct InSlot;
+
+impl Publication for InSlot {
+    type Writer = ();
+    type Reader = ();
+
+    fn writer(_tail: Word, _start: u32) {}
+    fn reader(_tail: ReadWord, _start: u32) {}
+
+    #[inline]
+    fn publish(_: &(), slots: &WriteSlots, position: u32, info: Info) {
+        let sequence = position.wrapping_add(1);
+        let head = u64::from(sequence) | u64::from(info.raw()) << 32;
+        // Release: pairs with the Acquire load in `peek`; whoever sees this sequence sees the words written before.
+        slots.slot(position).store(0, head, Ordering::Release);
+    }
+
+    #[inline]
+    fn flush(_: &(), _tail: u32) {}
+
+    #[inline]
+    fn peek(_: &(), slots: &ReadSlots, position: u32) -> Result<Option<Info>, TailOutOfRange> {
+        // Acquire: pairs with the Release store in `publish`.
+        let head = slots.slot(position).load(0, Ordering::Acquire);
+        if head as u32 != position.wrapping_add(1) {
+            return Ok(None);
+        }
+        Ok(Some(Info::from_raw((head >> 32) as u32)))
+    }
+}
+
+/// The writer's tail stands in a word of its own.
+pub struct TailWord;
+
+impl TailWord {
+    /// Messages after which the tail is published even inside a batch, so that the reader need not wait for its end.
+    pub const BATCH: u32 = 8;
+}
+
+/// The writer's side of [`TailWord`].
+pub struct TailWriter {
+    tail: Word,
+    published: Cell<u32>,
+}
+
+/// The reader's side of [`TailWord`].
+pub struct TailReader {
+    tail: ReadWord,
+    seen: Cell<u32>,
+}
+
+impl Publication for TailWord {
+    type Writer = TailWriter;
+    type Reader = TailReader;
+
+    fn writer(tail: Word, start: u32) -> TailWriter {
+        // Relaxed: the region has not been passed to the peer yet.
+        tail.store(u64::from(start), Ordering::Relaxed);
+        TailWriter {
+            tail,
+            published: Cell::new(start),
+        }
+    }
+
+    fn reader(tail: ReadWord, start: u32) -> TailReader {
+        TailReader {
+            tail,
+            seen: Cell::new(start),
+        }
+    }
+
+    #[inline]
+    fn publish(writer: &TailWriter, slots: &WriteSlots, position: u32, info: Info) {
+        // Relaxed: the tail's Release store publishes it.
+        slots
+            .slot(position)
+            .store(0, u64::from(info.raw()) << 32, Ordering::Relaxed);
+        let tail = position.wrapping_add(1);
+        if tail.wrapping_sub(writer.published.get()) >= Self::BATCH {
+            Self::flush(writer, tail);
+        }
+    }
+
+    #[inline]
+    fn flush(writer: &TailWriter, tail: u32) {
+        if writer.published.get() != tail {
+            writer.published.set(tail);
+            // Release: pairs with the Acquire load in `peek`.
+            writer.tail.store(u64::from(tail), Ordering::Release);
+        }
+    }
+
+    #[inline]
+    fn peek(
+        reader: &TailReader,
+        slots: &ReadSlots,
+        position: u32,
+    ) -> Result<Option<Info>, TailOutOfRange> {
+        if reader.seen.get() == position {
+            // Acquire: pairs with the Release store in `flush`.
+            let tail = reader.tail.load(Ordering::Acquire) as u32;
+            if tail.wrapping_sub(position) > slots.capacity() {
+                return Err(TailOutOfRange);
+            }
+            reader.seen.set(tail);
+            if tail == position {
+                return Ok(None);
+            }
+        }
+        // Relaxed: ordered by the Acquire load of the tail.
+        let head = slots.slot(position).load(0, Ordering::Relaxed);
+        Ok(Some(Info::from_raw((head >> 32) as u32)))
+    }
+}

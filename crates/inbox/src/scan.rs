@@ -1,0 +1,261 @@
+//! Which connections to look at, and in what order.
+//!
+//! Looking at an idle lane costs a handful of instructions, which is nothing for four peers and too much for sixty. From
+//! [`HINT_FROM`] connections on, a *hint word* says where to look first: senders set their connection's bit, the consumer
+//! clears it when it has looked in vain for a while. It may only ever cost time, never a message: a sender whose bit was
+//! cleared under it sets it again with its next message, and every [`FULL_LOOK`]th turn, and before sleeping, all lanes
+//! are looked at whatever the hint says. A hostile sender that clears the bits of others delays them by that much.
+//!
+//! ```text
+//!            idle for IDLE_TURNS looks: clear bit, fence, look once more
+//!   hot  ─────────────────────────────────────────────────────────────▶  cold
+//!   bit set, looked at every turn                       bit clear, looked at every FULL_LOOK turns
+//!        ◀─────────────────────────────────────────────────────────────
+//!            sender: publish, fence, bit clear? set it
+//! ```
+//!
+//! A busy connection's bit stays set, so neither side writes the hint word while messages flow.
+
+use crate::layout::MAX_CONNECTIONS;
+use baton_shm::Word;
+use baton_sync::{Ordering, fence};
+use core::cell::Cell;
+
+/// Number of connections from which on the hint word is used.
+pub const HINT_FROM: u32 = 16;
+/// Turns between two looks at all lanes.
+pub const FULL_LOOK: u32 = 64;
+/// Looks in vain after which a connection is cold.
+pub const IDLE_TURNS: u8 = 32;
+/// Number of priority bands. Band 0 runs first.
+pub const BANDS: usize = 8;
+
+/// A priority band, 0 (first) to 7 (last).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Band(u8);
+
+impl Band {
+    /// The band that runs first.
+    pub const FIRST: Band = Band(0);
+    /// The band for ordinary work.
+    pub const NORMAL: Band = Band(4);
+    /// The band that runs last.
+    pub const LAST: Band = Band(7);
+
+    /// Band `number`, or none if that is above 7.
+    pub const fn new(number: u8) -> Option<Band> {
+        if (number as usize) < BANDS {
+            Some(Band(number))
+        } else {
+            None
+        }
+    }
+
+    /// Its number.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize & (BANDS - 1)
+    }
+
+    /// Its bit in a set of bands.
+    #[inline]
+    pub const fn bit(self) -> u32 {
+        1 << self.index()
+    }
+}
+
+/// The consumer's record of its connections: which are bound, in which band, and which were busy lately.
+pub struct Scan {
+    bound: Cell<u64>,
+    in_band: [Cell<u64>; BANDS],
+    bands: Cell<u32>,
+    hinted: Cell<bool>,
+    hint: Word,
+    idle: [Cell<u8>; MAX_CONNECTIONS],
+    turn: Cell<u32>,
+    first: Cell<u32>,
+}
+
+impl Scan {
+    /// A record of no connections, with the hint word that senders will set bits in.
+    pub fn new(hint: Word) -> Self {
+        // Relaxed: no sender has the word yet.
+        hint.store(0, Ordering::Relaxed);
+        Scan {
+            bound: Cell::new(0),
+            in_band: [const { Cell::new(0) }; BANDS],
+            bands: Cell::new(0),
+            hinted: Cell::new(false),
+            hint,
+            idle: [const { Cell::new(0) }; MAX_CONNECTIONS],
+            turn: Cell::new(0),
+            first: Cell::new(0),
+        }
+    }
+
+    /// Takes connection `index` (below [`MAX_CONNECTIONS`]) into the scan; it begins hot.
+    pub fn bind(&self, index: u32, band: Band) {
+        let bit = 1u64 << (index % MAX_CONNECTIONS as u32);
+        self.bound.set(self.bound.get() | bit);
+        let members = &self.in_band[band.index()];
+        members.set(members.get() | bit);
+        self.update();
+        // AcqRel as every change of the hint; pairs with the senders' own read-modify-writes.
+        self.hint.fetch_or(bit, Ordering::AcqRel);
+    }
+
+    /// Takes a connection out of the scan.
+    pub fn unbind(&self, index: u32) {
+        let bit = 1u64 << (index % MAX_CONNECTIONS as u32);
+        self.bound.set(self.bound.get() & !bit);
+        for members in &self.in_band {
+            members.set(members.get() & !bit);
+        }
+        self.update();
+    }
+
+    fn update(&self) {
+        let mut bands = 0;
+        for (band, members) in self.in_band.iter().enumerate() {
+            if members.get() != 0 {
+                bands |= 1 << band;
+            }
+        }
+        self.bands.set(bands);
+        self.hinted.set(self.bound.get().count_ones() >= HINT_FROM);
+    }
+
+    /// The connections that are bound, one bit each.
+    #[inline]
+    pub fn bound(&self) -> u64 {
+        self.bound.get()
+    }
+
+    /// The bands that have connections, one bit each.
+    #[inline]
+    pub fn bands(&self) -> u32 {
+        self.bands.get()
+    }
+
+    /// Begins a turn and says which connections are worth a look in it, one bit each.
+    #[inline]
+    pub fn begin_turn(&self) -> u64 {
+        if !self.hinted.get() {
+            return self.bound.get();
+        }
+        let turn = self.turn.get().wrapping_add(1);
+        self.turn.set(turn);
+        if turn.is_multiple_of(FULL_LOOK) {
+            return self.bound.get();
+        }
+        // Relaxed: advisory; a stale value costs time only.
+        self.bound.get() & self.hint.load(Ordering::Relaxed)
+    }
+
+    /// The members of `band` among `candidates`, to be visited from a different first one each turn.
+    #[inline]
+    pub fn visit(&self, candidates: u64, band: Band) -> Visit {
+        let left = candidates & self.in_band[band.index()].get();
+        if left & left.wrapping_sub(1) == 0 {
+            // None or one: nothing to be fair about.
+            return Visit { left, first: 0 };
+        }
+        let first = self.first.get();
+        self.first
+            .set(first.wrapping_add(1) % MAX_CONNECTIONS as u32);
+        Visit {
+            left: left.rotate_right(first),
+            first,
+        }
+    }
+
+    /// Connection `index` was looked at, and something was there.
+    #[inline]
+    pub fn was_busy(&self, index: u32) {
+        if self.hinted.get() {
+            self.idle[index as usize % MAX_CONNECTIONS].set(0);
+        }
+    }
+
+    /// Connection `index` was looked at in vain. When this says yes, it has just become cold: look at it once more.
+    #[inline]
+    pub fn was_idle(&self, index: u32) -> bool {
+        if !self.hinted.get() {
+            return false;
+        }
+        let idle = &self.idle[index as usize % MAX_CONNECTIONS];
+        let looks = idle.get().saturating_add(1);
+        idle.set(looks);
+        if looks < IDLE_TURNS {
+            return false;
+        }
+        self.cool(index)
+    }
+
+    #[cold]
+    fn cool(&self, index: u32) -> bool {
+        self.idle[index as usize % MAX_CONNECTIONS].set(0);
+        let bit = 1u64 << (index % MAX_CONNECTIONS as u32);
+        // AcqRel: pairs with the sender's `fetch_or` in `PeerHint::raise`.
+        if self.hint.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {
+            return false;
+        }
+        // Pairs with `sender_fence`: a sender that published before this sees its bit clear, or is seen by the next look.
+        fence(Ordering::SeqCst);
+        true
+    }
+
+    /// Sets the bit of connection `index` again: it was found busy although its bit was clear.
+    #[cold]
+    pub fn warm(&self, index: u32) {
+        // AcqRel: as in `cool`.
+        self.hint
+            .fetch_or(1 << (index % MAX_CONNECTIONS as u32), Ordering::AcqRel);
+    }
+}
+
+/// Connections still to be visited in a turn.
+pub struct Visit {
+    left: u64,
+    first: u32,
+}
+
+impl Iterator for Visit {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        if self.left == 0 {
+            return None;
+        }
+        let at = self.left.trailing_zeros();
+        self.left &= self.left - 1;
+        Some((at + self.first) % MAX_CONNECTIONS as u32)
+    }
+}
+
+/// A sender's bit in the hint word of the inbox that it sends to.
+pub struct PeerHint {
+    word: Word,
+    bit: u64,
+}
+
+impl PeerHint {
+    /// Bit `index` (taken modulo 64) of the receiver's hint word.
+    pub fn new(word: Word, index: u32) -> Self {
+        PeerHint {
+            word,
+            bit: 1 << (index % MAX_CONNECTIONS as u32),
+        }
+    }
+
+    /// Sets the bit if it is clear. [`crate::sender_fence`] must stand between the publication and this call.
+    #[inline]
+    pub fn raise(&self) {
+        // Relaxed: ordered by `sender_fence`.
+        if self.word.load(Ordering::Relaxed) & self.bit == 0 {
+            // AcqRel: pairs with `Scan::cool`.
+            self.word.fetch_or(self.bit, Ordering::AcqRel);
+        }
+    }
+}
