@@ -5,10 +5,14 @@
 #![deny(missing_docs)]
 
 mod cache_line;
+mod embassy;
+mod iceoryx;
 mod ring;
 mod self_test;
 mod spsc_futex;
 mod spsc_spin;
+mod tarpc_uds;
+mod tokio_uds;
 
 use std::process::ExitCode;
 
@@ -20,11 +24,23 @@ fn drivers() -> Vec<Box<dyn Driver>> {
         Box::new(cache_line::CacheLine),
         Box::new(spsc_spin::SpscSpin),
         Box::new(spsc_futex::SpscFutex),
+        Box::new(embassy::Embassy),
+        Box::new(iceoryx::Iceoryx2),
+        Box::new(tokio_uds::TokioUds),
+        Box::new(tarpc_uds::Tarpc),
     ]
 }
 
 fn roles() -> Vec<(&'static str, RoleFn)> {
-    [cache_line::ROLES, spsc_spin::ROLES, spsc_futex::ROLES].concat()
+    [
+        cache_line::ROLES,
+        spsc_spin::ROLES,
+        spsc_futex::ROLES,
+        iceoryx::ROLES,
+        tokio_uds::ROLES,
+        tarpc_uds::ROLES,
+    ]
+    .concat()
 }
 
 fn main() -> ExitCode {
@@ -39,6 +55,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["drive", peer] => drive(peer),
+        [embassy::COMMAND, tasks, turns] => run_embassy(tasks, turns),
         ["self-test", rest @ ..] => self_test::run(drivers(), rest),
         _ => Err(HarnessError::Unsupported(
             "usage: baton-bench-peers list | drive <peer> | self-test [<ms> [<samples>]]".into(),
@@ -50,6 +67,16 @@ fn main() -> ExitCode {
             eprintln!("baton-bench-peers: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What callgrind counts; not for use by hand.
+fn run_embassy(tasks: &str, turns: &str) -> Result<(), HarnessError> {
+    match (tasks.parse(), turns.parse()) {
+        (Ok(tasks), Ok(turns)) => embassy::run_turns(tasks, turns),
+        _ => Err(HarnessError::Protocol(
+            "tasks and turns must be numbers".into(),
+        )),
     }
 }
 
