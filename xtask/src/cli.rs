@@ -1,0 +1,217 @@
+//! The command line: what may be typed, and what it means.
+
+use crate::error::Error;
+use crate::{bench, test};
+
+/// What `cargo xtask help` prints.
+pub const HELP: &str = "\
+cargo xtask COMMAND
+
+Commands:
+  run [linux] [-- ARGS]   Build and run the demo: a key-value service and its clients, each a process
+                          of its own. ARGS go to the demo; `-- --help` lists them.
+  test                    Run all tests, stage by stage, and print a table of what passed, what failed
+                          and what could not run here.
+      --list              List the stages.
+      --only NAME         Run this stage only; may be given several times.
+      --long              Run the long versions (10000 kills, 10^9 hostile writes, an hour of fuzzing).
+      --seed N            Start the random stages here, to repeat an earlier run. Short runs start at 1,
+                          long ones anywhere; the summary says where.
+  bench linux             Measure, and write linux.csv and plots to target/bench. Prints which targets
+                          are met.
+      --quick             Fewer and shorter samples: a first impression, not for comparison.
+      --peers             Measure what one could use instead, too. Their dependencies are large.
+  plot CSV                Draw the plots of a results file next to it, and print the targets.
+  dump PID...             Show lanes, tokens and tasks of running processes, and who waits for whom.
+  help                    This text.
+
+What a command needs and does not find, it installs (as root, or through `sudo -n`) or explains.
+";
+
+/// What the user wants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Print [`HELP`].
+    Help,
+    /// Run the demo between Linux processes with these arguments.
+    RunLinux(Vec<String>),
+    /// Run the tests.
+    Test(test::Options),
+    /// Measure.
+    BenchLinux(bench::Options),
+    /// Draw the plots of this file.
+    Plot(String),
+    /// Dump these processes.
+    Dump(Vec<u32>),
+}
+
+/// Understands the words after `cargo xtask`.
+///
+/// # Errors
+/// `Usage` says which word was not understood, and what could stand there.
+pub fn parse(words: &[String]) -> Result<Action, Error> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some((&command, rest)) = words.split_first() else {
+        return Ok(Action::Help);
+    };
+    if rest
+        .iter()
+        .take_while(|word| **word != "--")
+        .any(|word| matches!(*word, "-h" | "--help"))
+    {
+        return Ok(Action::Help);
+    }
+    match command {
+        "help" | "-h" | "--help" => Ok(Action::Help),
+        "run" => parse_run(rest),
+        "test" => parse_test(rest),
+        "bench" => parse_bench(rest),
+        "plot" => match rest {
+            [csv] => Ok(Action::Plot((*csv).to_owned())),
+            _ => usage("`plot` takes the path of one results file, such as target/bench/linux.csv"),
+        },
+        "dump" => parse_dump(rest),
+        other => usage(format!("there is no command `{other}`")),
+    }
+}
+
+fn usage<T>(reason: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Usage(reason.into()))
+}
+
+fn parse_run(words: &[&str]) -> Result<Action, Error> {
+    let rest = match words {
+        ["linux", rest @ ..] => rest,
+        rest => rest,
+    };
+    match rest {
+        [] => Ok(Action::RunLinux(Vec::new())),
+        ["--", args @ ..] => Ok(Action::RunLinux(
+            args.iter().map(|&arg| arg.to_owned()).collect(),
+        )),
+        [word, ..] => usage(format!(
+            "`run` does not know `{word}`; the only host is `linux`, and the demo's own arguments go after `--`"
+        )),
+    }
+}
+
+fn parse_test(words: &[&str]) -> Result<Action, Error> {
+    let mut options = test::Options::default();
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        match word {
+            "--long" => options.long = true,
+            "--list" => options.list = true,
+            "--only" => match words.next() {
+                Some(&name) => options.only.push(name.to_owned()),
+                None => return usage("`--only` needs the name of a stage; `--list` shows them"),
+            },
+            "--seed" => match words.next().and_then(|seed| seed.parse().ok()) {
+                Some(seed) => options.seed = Some(seed),
+                None => return usage("`--seed` needs a whole number of at least 0"),
+            },
+            other => {
+                return usage(format!(
+                    "`test` does not know `{other}`; it takes --long, --list, --only NAME and --seed N"
+                ));
+            }
+        }
+    }
+    Ok(Action::Test(options))
+}
+
+fn parse_bench(words: &[&str]) -> Result<Action, Error> {
+    let ["linux", flags @ ..] = words else {
+        return usage("`bench` needs to know where: `cargo xtask bench linux`");
+    };
+    let mut options = bench::Options::default();
+    for flag in flags {
+        match *flag {
+            "--quick" => options.quick = true,
+            "--peers" => options.peers = true,
+            other => {
+                return usage(format!(
+                    "`bench linux` does not know `{other}`; it takes --quick and --peers"
+                ));
+            }
+        }
+    }
+    Ok(Action::BenchLinux(options))
+}
+
+fn parse_dump(words: &[&str]) -> Result<Action, Error> {
+    if words.is_empty() {
+        return usage("`dump` needs the ids of one or more processes");
+    }
+    let mut pids = Vec::new();
+    for word in words {
+        match word.parse() {
+            Ok(pid) => pids.push(pid),
+            Err(_) => return usage(format!("`{word}` is not the id of a process")),
+        }
+    }
+    Ok(Action::Dump(pids))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Action, Error> {
+        parse(
+            &line
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn each_command_is_understood() {
+        let demo = |args: &[&str]| Action::RunLinux(args.iter().map(|&a| a.to_owned()).collect());
+        for (line, action) in [
+            ("", Action::Help),
+            ("test --help", Action::Help),
+            ("run", demo(&[])),
+            ("run linux -- --help x", demo(&["--help", "x"])),
+            ("dump 1 22", Action::Dump(vec![1, 22])),
+            ("plot a.csv", Action::Plot("a.csv".to_owned())),
+            (
+                "bench linux --quick --peers",
+                Action::BenchLinux(bench::Options {
+                    quick: true,
+                    peers: true,
+                }),
+            ),
+            (
+                "test --long --only fmt --only docs --seed 7",
+                Action::Test(test::Options {
+                    long: true,
+                    only: vec!["fmt".to_owned(), "docs".to_owned()],
+                    list: false,
+                    seed: Some(7),
+                }),
+            ),
+        ] {
+            assert_eq!(parsed(line).expect(line), action, "{line}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in [
+            "tset",
+            "run windows",
+            "test --only",
+            "test --seed x",
+            "test fmt",
+            "bench",
+            "bench linux --slow",
+            "plot",
+            "dump",
+            "dump x",
+        ] {
+            assert!(matches!(parsed(line), Err(Error::Usage(_))), "{line}");
+        }
+    }
+}
