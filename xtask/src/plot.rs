@@ -207,8 +207,8 @@ fn draw_panels(path: &Path, mut panels: Vec<Panel>, log: bool) -> Result<(), Err
 }
 
 fn draw_bars(area: &Area<'_>, panel: &Panel, log: bool) -> Result<(), String> {
-    let plain = ("sans-serif", 14).into_font().color(&BLACK);
-    let title = ("sans-serif", 16).into_font().color(&BLACK);
+    let plain = ("sans-serif", 15).into_font().color(&BLACK);
+    let title = ("sans-serif", 18).into_font().color(&BLACK);
     let draw_text = |text: &str, style: &TextStyle<'_>, at| {
         area.draw_text(text, style, at)
             .map_err(|error| error.to_string())
@@ -286,11 +286,11 @@ fn try_draw_lines(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let points = || lines.iter().flat_map(|line| &line.points);
     let x_max = points().map(|point| point.0).fold(2.0, f64::max);
-    let y_max = points().map(|point| point.1).fold(0.0, f64::max) * 1.08;
+    let y_max = points().map(|point| point.1).fold(0.0, f64::max) * 1.25;
     let area = SVGBackend::new(path, (WIDTH, 520)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 18))
+        .caption(title, ("sans-serif", 21))
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
@@ -301,6 +301,8 @@ fn try_draw_lines(
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 15))
+        .axis_desc_style(("sans-serif", 16))
         .x_desc("outstanding requests a client")
         .y_desc(unit)
         .x_labels(10)
@@ -327,7 +329,7 @@ fn try_draw_lines(
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.85))
         .border_style(BLACK.mix(0.4))
-        .label_font(("sans-serif", 13))
+        .label_font(("sans-serif", 15))
         .draw()?;
     area.present()?;
     Ok(())

@@ -306,8 +306,13 @@ fn sanitizer(context: &Context, runtime: &str, flags: &str) -> Result<Outcome, E
     for package in SANITIZED {
         command.args(["--package", package]);
     }
+    let suppressions = context.workspace.root.join("xtask/tsan-suppressions.txt");
     command
         .env("RUSTFLAGS", flags)
+        .env(
+            "TSAN_OPTIONS",
+            format!("suppressions={}", suppressions.display()),
+        )
         .env("CARGO_TARGET_DIR", context.workspace.target.join(runtime));
     context.run(&mut command)?;
     Ok(Outcome::Passed)
