@@ -24,7 +24,7 @@ mod stats;
 
 pub use calibrate::{Calibrator, TOLERANCE, await_value, bounce_client, bounce_server};
 pub use callgrind::{Counting, instructions_per_round, total_instructions};
-pub use cpu::{CorePair, allowed_cores, pin, set_affinity};
+pub use cpu::{CorePair, allowed_cores, pin, raise_priority, set_affinity};
 pub use driver::{
     Driver, LocalDriver, RemoteDriver, Sample, Sampler, agree, is_kept, serve_driver,
 };

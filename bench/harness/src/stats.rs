@@ -13,7 +13,7 @@ use crate::{Job, Metric, Values, Workload};
 /// Round trips between two clock readings when both sides stay awake.
 pub const AWAKE_BATCH: u32 = 16;
 /// Answers between two clock readings when throughput is metered.
-const METER_STRIDE: u64 = 256;
+const METER_STRIDE: u64 = 64;
 /// Longer batches count as this long.
 const LONGEST_NS: u64 = 60_000_000_000;
 /// The warm-up is this part of the measured time.
@@ -63,7 +63,8 @@ impl LatencyRecorder {
         let asleep = job.shape.workload == Workload::W1Asleep;
         Self {
             batch: if asleep { 1 } else { AWAKE_BATCH },
-            histogram: Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are within what is supported"),
+            histogram: Histogram::new_with_bounds(1, LONGEST_NS, 3)
+                .expect("the bounds are within what is supported"),
             last: now,
             measure_from,
             until: measure_from + job.duration,
@@ -192,7 +193,10 @@ mod tests {
 
     #[test]
     fn recorder_keeps_long_times() {
-        let job = Job { shape: Shape::new(Workload::W1Asleep, 1, 1), duration: Duration::from_millis(1) };
+        let job = Job {
+            shape: Shape::new(Workload::W1Asleep, 1, 1),
+            duration: Duration::from_millis(1),
+        };
         let mut recorder = LatencyRecorder::start(&job);
         recorder.histogram.saturating_record(5_000_000);
         recorder.rounds = 1;
