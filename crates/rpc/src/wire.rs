@@ -232,11 +232,9 @@ impl Wire for bool {
 
     #[inline]
     fn get(from: &mut impl WireReader) -> Option<Self> {
-        match from.word() {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
+        let word = from.word();
+        // One compare; a match over the three cases compiles to a chain of them.
+        (word <= 1).then_some(word == 1)
     }
 }
 

@@ -115,7 +115,7 @@ fn bulk_becomes_a_buffer_and_leaves_one_word_less() {
     contains(
         &code,
         quote! {
-            <(u64,) as ::baton_rpc::Wire>::WORDS <= ::baton_rpc::INLINE_WORDS - 1usize,
+            <(u64,) as ::baton_rpc::Wire>::WORDS < ::baton_rpc::INLINE_WORDS,
             "the arguments of `Kv::both` take more than 40 bytes; pass them in bulk"
         },
     );

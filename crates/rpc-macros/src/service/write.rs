@@ -94,13 +94,14 @@ fn write_checks(service: &Service) -> TokenStream {
         let span = method.name.span();
         let path = format!("{}::{}", service.item.ident.unraw(), method.name.unraw());
         let (room, bytes) = if method.is_bulk() {
-            (quote!(::baton_rpc::INLINE_WORDS - 1usize), 40)
+            // One word of the slot says where the bulk is.
+            (quote!(< ::baton_rpc::INLINE_WORDS), 40)
         } else {
-            (quote!(::baton_rpc::INLINE_WORDS), 48)
+            (quote!(<= ::baton_rpc::INLINE_WORDS), 48)
         };
         let check = |ty: TokenStream, message: String| {
             quote_spanned! {span=>
-                const _: () = ::core::assert!(<#ty as ::baton_rpc::Wire>::WORDS <= #room, #message);
+                const _: () = ::core::assert!(<#ty as ::baton_rpc::Wire>::WORDS #room, #message);
             }
         };
         let arguments = check(
