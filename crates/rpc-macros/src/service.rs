@@ -1,6 +1,6 @@
 //! `#[service]`: from the trait to its expansion.
 //!
-//! [`parse`] judges the trait and says what is wrong with it; [`write`] writes the code of one that
+//! [`parse`] judges the trait and says what is wrong with it; [`write`](mod@write) writes the code of one that
 //! is right; [`hash`] gives its interface a number.
 
 mod hash;
