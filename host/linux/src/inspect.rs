@@ -9,7 +9,7 @@
 
 use crate::credentials;
 use crate::handshake::Node;
-use crate::names::{BindError, listen_at};
+use crate::names::listen_at;
 use crate::platform::monotonic_ns;
 use crate::registry::{Registry, Tag, token};
 use crate::{ControlEvent, EventBell};
@@ -87,8 +87,8 @@ impl Inspectors {
                     listener = Ok(socket);
                     break;
                 }
-                Err(BindError::InUse { .. }) => {}
-                Err(BindError::System(errno)) => return Err(errno),
+                Err(Errno::ADDRINUSE) => {}
+                Err(errno) => return Err(errno),
             }
         }
         Ok(Inspectors {

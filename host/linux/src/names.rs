@@ -110,25 +110,17 @@ fn socket(kind: SocketType, flags: SocketFlags) -> Result<OwnedFd, Errno> {
     )
 }
 
-/// Listens at an abstract address, non-blocking.
-pub(crate) fn listen_at(address: &SocketAddrUnix, kind: SocketType) -> Result<OwnedFd, BindError> {
-    let listener = socket(kind, SocketFlags::NONBLOCK).map_err(BindError::System)?;
-    match rustix::net::bind(&listener, address) {
-        Ok(()) => {}
-        Err(Errno::ADDRINUSE) => {
-            return Err(BindError::InUse {
-                holder_pid: holder(address, kind),
-            });
-        }
-        Err(errno) => return Err(BindError::System(errno)),
-    }
-    rustix::net::listen(&listener, BACKLOG).map_err(BindError::System)?;
+/// Listens at an abstract address, non-blocking; `ADDRINUSE` when somebody else does.
+pub(crate) fn listen_at(address: &SocketAddrUnix, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let listener = socket(kind, SocketFlags::NONBLOCK)?;
+    rustix::net::bind(&listener, address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
 }
 
 /// The process that listens at an address, asked without waiting for it.
-fn holder(address: &SocketAddrUnix, kind: SocketType) -> Option<i32> {
-    let probe = socket(kind, SocketFlags::NONBLOCK).ok()?;
+fn holder(address: &SocketAddrUnix) -> Option<i32> {
+    let probe = socket(SocketType::SEQPACKET, SocketFlags::NONBLOCK).ok()?;
     rustix::net::connect(&probe, address).ok()?;
     Some(credentials::of(&probe).ok()?.pid)
 }
@@ -137,7 +129,12 @@ fn holder(address: &SocketAddrUnix, kind: SocketType) -> Option<i32> {
 pub(crate) fn listen(name: &ServiceName) -> Result<OwnedFd, BindError> {
     let own_uid = rustix::process::geteuid().as_raw();
     let address = name.address(own_uid).map_err(BindError::System)?;
-    listen_at(&address, SocketType::SEQPACKET)
+    listen_at(&address, SocketType::SEQPACKET).map_err(|errno| match errno {
+        Errno::ADDRINUSE => BindError::InUse {
+            holder_pid: holder(&address),
+        },
+        errno => BindError::System(errno),
+    })
 }
 
 /// A blocking socket, not connected yet, and the address of a user's service.
