@@ -74,7 +74,9 @@ impl Workspace {
 
 /// The command as one would type it, with the variables it sets.
 pub fn describe(command: &Command) -> String {
-    let variables = command.get_envs().filter_map(|(name, value)| {
+    // The search path is long and says little.
+    let set = command.get_envs().filter(|(name, _)| *name != "PATH");
+    let variables = set.filter_map(|(name, value)| {
         value.map(|value| format!("{}={}", name.to_string_lossy(), quoted(value)))
     });
     variables
