@@ -280,6 +280,29 @@ fn a_hang_up_is_noticed_once_on_either_side() {
 }
 
 #[test]
+fn a_death_is_not_told_after_the_connection_was_dropped() {
+    let server = start();
+    let client = start();
+    let name = unique_name("forgotten");
+    server.host.listen(&name, INTERFACE, grants()).unwrap();
+    let connect = || {
+        client
+            .host
+            .connect(&name, INTERFACE, &wants(), TIMEOUT_NS)
+            .unwrap()
+    };
+    let first = connect();
+    let theirs = arrival(&server.host);
+    drop(first);
+    // The control thread has seen the hang-up before it could answer this one.
+    let _second = connect();
+    drop(theirs);
+    let second = arrival(&server.host);
+    assert_eq!(second.connection.own_bit(), 1);
+    assert!(server.host.try_next_event().is_none());
+}
+
+#[test]
 fn the_last_handle_ends_the_control_thread_and_closes_everything() {
     let name = unique_name("end");
     let server = start();

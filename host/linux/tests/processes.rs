@@ -3,9 +3,10 @@
 mod common;
 
 use baton_inbox::{Bell as _, MAX_CONNECTIONS, Platform as _};
-use baton_linux::{ControlEvent, Host, HostConfig, ServiceName};
+use baton_linux::{ControlEvent, DeathReason, Host, HostConfig, ServiceName, Wants};
 use common::*;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::atomic::Ordering;
 
@@ -20,6 +21,8 @@ fn second_process_entry() {
         "serve" => serve(&name),
         "try-to-write" => try_to_write(&name),
         "deaf" => deaf(),
+        "leave-a-child" => leave_a_child(&name),
+        "stranger" => stranger(&name),
         other => panic!("no role {other}"),
     }
 }
@@ -117,6 +120,37 @@ fn deaf() {
     until_told();
 }
 
+/// Connects, forks a child that keeps all descriptors, and ends.
+fn leave_a_child(name: &ServiceName) {
+    let started = start();
+    let _link = started
+        .host
+        .connect(name, INTERFACE, &wants(), TIMEOUT_NS)
+        .unwrap();
+    // SAFETY: the child calls nothing but `read` and `_exit`, which may be called after a fork.
+    unsafe {
+        if libc::fork() == 0 {
+            let mut byte = 0u8;
+            while libc::read(0, (&raw mut byte).cast(), 1) > 0 {}
+        }
+        libc::_exit(0);
+    }
+}
+
+/// Wants a service of root.
+fn stranger(name: &ServiceName) {
+    let started = start();
+    let wants = Wants {
+        server_uid: Some(0),
+        ..wants()
+    };
+    let refused = started
+        .host
+        .connect(name, INTERFACE, &wants, TIMEOUT_NS)
+        .unwrap_err();
+    say(&format!("refused {refused}"));
+}
+
 fn kill(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
@@ -208,6 +242,50 @@ fn a_killed_client_is_noticed_by_the_service() {
         panic!("the first event is the arrival");
     };
     await_death(&server.host, link.connection.id());
+}
+
+#[test]
+fn a_process_that_ends_is_noticed_though_a_child_of_it_holds_the_connection() {
+    let server = start();
+    let name = unique_name("orphan");
+    server.host.listen(&name, INTERFACE, grants()).unwrap();
+    let (mut child, _out) = second_process("leave-a-child", name.as_str());
+    let stdin = child.stdin.take();
+    let ControlEvent::Connected(link, _) = next_event(&server.host) else {
+        panic!("the first event is the arrival");
+    };
+    let expected = if link.connection.watches_process() {
+        DeathReason::Exited
+    } else {
+        // Before Linux 6.5 the connection must end first.
+        drop(stdin);
+        DeathReason::HungUp
+    };
+    match next_event(&server.host) {
+        ControlEvent::Died { why, .. } => assert_eq!(why, expected),
+        other => panic!("a death was expected, not {other:?}"),
+    }
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_stranger_is_not_let_in() {
+    let server = start();
+    let name = unique_name("stranger");
+    server.host.listen(&name, INTERFACE, grants()).unwrap();
+    let mut command = second_command("stranger", name.as_str());
+    // Only root can play two users; anybody else has no service that could be meant.
+    let expected = if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+        "the service does not let user 65534 in".to_owned()
+    } else {
+        format!("no service {name} of user 0 is running")
+    };
+    let mut child = command.spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    assert_eq!(wait_for_line(&mut out, "refused "), expected);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(server.host.connections(), 0);
 }
 
 fn dump(pid: &str) -> (bool, String, String) {

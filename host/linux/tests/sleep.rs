@@ -1,5 +1,7 @@
 //! Bells and the sleep on them. A lost wake-up shows as a test that never ends; nothing here waits for time to pass.
 
+mod common;
+
 use baton_inbox::{Bell, Platform};
 use baton_linux::EventBell;
 use baton_linux::bell::BellError;
@@ -9,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
 fn a_ring_before_the_wait_ends_it_at_once() {
+    common::watchdog();
     let linux = Linux::new().unwrap();
     let bell = linux.bells().add_bell().unwrap();
     bell.bell().ring();
@@ -55,6 +58,7 @@ fn a_dropped_bell_wakes_nobody() {
 #[test]
 fn no_ring_of_another_thread_is_lost() {
     const ROUNDS: u32 = 20_000;
+    common::watchdog();
     let linux = Linux::new().unwrap();
     let bells = [(); 3].map(|()| linux.bells().add_bell().unwrap());
     let asked = Arc::new(AtomicU32::new(0));

@@ -4,21 +4,35 @@
 use baton_linux::{ControlEvent, Grants, Host, HostConfig, ServiceName, Started, Wants};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
 /// How long a connect may take before a test counts as failed; never waited for when all is well.
 pub const TIMEOUT_NS: u64 = 20_000_000_000;
 /// The hash of the interface that the tests pretend to have.
 pub const INTERFACE: u64 = 0x1122_3344_5566_7788;
 
+/// Ends the test binary when something that must happen never does. It only ever fires on failure.
+pub fn watchdog() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_secs(120));
+            eprintln!("a test waits for something that does not happen");
+            std::process::abort();
+        });
+    });
+}
+
 pub fn start() -> Started {
     start_with(HostConfig::default())
 }
 
 pub fn start_with(config: HostConfig) -> Started {
+    watchdog();
     Host::start(config).expect("a host starts")
 }
 
@@ -72,14 +86,22 @@ pub fn next_event(host: &Host) -> ControlEvent {
     }
 }
 
-/// Starts this very test binary again, as the process `role`, with a line-wise pipe from it.
-pub fn second_process(role: &str, name: &str) -> (Child, BufReader<ChildStdout>) {
-    let mut child = Command::new(std::env::current_exe().expect("the test's own path"))
+/// This very test binary again, as the process `role`.
+pub fn second_command(role: &str, name: &str) -> Command {
+    // By a descriptor: another user may not be able to reach the path.
+    let mut command = Command::new("/proc/self/exe");
+    command
         .args(["--exact", "second_process_entry", "--nocapture", "-q"])
         .env("BATON_TEST_ROLE", role)
         .env("BATON_TEST_NAME", name)
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// Starts this test binary as the process `role`, with a line-wise pipe from it.
+pub fn second_process(role: &str, name: &str) -> (Child, BufReader<ChildStdout>) {
+    let mut child = second_command(role, name)
         .spawn()
         .expect("a second process");
     let out = child.stdout.take().expect("its output is piped");
