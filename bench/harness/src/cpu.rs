@@ -64,6 +64,13 @@ pub fn raise_priority() -> bool {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) == 0 }
 }
 
+/// How long this thread has been ready without running, in ns, if the system counts that.
+#[must_use]
+pub fn run_delay_ns() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Which cores a workload uses: `server` and, for each client in turn, one of `clients`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CorePair {

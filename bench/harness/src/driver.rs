@@ -2,7 +2,7 @@
 //!
 //! The protocol, one line each way. Commands: `list`, `sample <workload> <clients> <outstanding> <duration_ms>`, `quit`.
 //! Answers: `ok ...`, `unsupported <why>`, `error <why>`. The answer to `list` is `ok` and shapes with slashes
-//! (`ok w1_awake/1/1 w2/1/64`); that to `sample` is `ok before=<ns> after=<ns> p50=<ns> ...`, where `before` and
+//! (`ok w1_awake/1/1 w2/1/64`); that to `sample` is `ok before=<ns> after=<ns> waited=<part> p50=<ns> ...`, where `before` and
 //! `after` are the calibrations on both sides of the sample, or `nan` where instructions are counted and none is needed.
 
 use std::io::{BufRead, BufReader, Write};
@@ -11,6 +11,11 @@ use std::time::Duration;
 
 use crate::{Calibrator, HarnessError, Job, Shape, TOLERANCE, Values};
 
+/// A sample is thrown away when a process waited for a core of its own for more than this part of the time.
+///
+/// A peer that sleeps and is woken on its own core comes to 0.025 by that alone.
+pub const MAX_WAITED: f64 = 0.05;
+
 /// One measurement between two calibrations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -18,6 +23,8 @@ pub struct Sample {
     pub before_ns: f64,
     /// Cache-line round trip directly after, in ns; NaN where none applies.
     pub after_ns: f64,
+    /// The longest that a process waited for a core of its own, as a part of the sample's time.
+    pub waited: f64,
     /// What was measured.
     pub values: Values,
 }
@@ -29,6 +36,7 @@ impl Sample {
         Self {
             before_ns: f64::NAN,
             after_ns: f64::NAN,
+            waited: 0.0,
             values,
         }
     }
@@ -39,11 +47,13 @@ impl Sample {
         f64::midpoint(self.before_ns, self.after_ns)
     }
 
-    /// Whether both calibrations agree within `tolerance` of their mean, or none was needed.
+    /// Whether both calibrations agree within `tolerance` of their mean, or none was needed, and no process had to
+    /// wait for its core.
     #[must_use]
     pub fn is_steady(&self, tolerance: f64) -> bool {
         let both_absent = self.before_ns.is_nan() && self.after_ns.is_nan();
-        both_absent || agree(self.before_ns, self.after_ns, tolerance)
+        let undisturbed = self.waited <= MAX_WAITED;
+        undisturbed && (both_absent || agree(self.before_ns, self.after_ns, tolerance))
     }
 }
 
@@ -199,7 +209,10 @@ fn answer_command<D: Driver>(
         shape: shape.parse()?,
         duration: Duration::from_millis(millis),
     })?;
-    let mut text = format!("before={} after={}", sample.before_ns, sample.after_ns);
+    let mut text = format!(
+        "before={} after={} waited={}",
+        sample.before_ns, sample.after_ns, sample.waited
+    );
     for (metric, value) in sample.values.iter() {
         text.push_str(&format!(" {metric}={value}"));
     }
@@ -299,6 +312,7 @@ fn parse_sample(text: &str) -> Result<Sample, HarnessError> {
             match name {
                 "before" => sample.before_ns = number,
                 "after" => sample.after_ns = number,
+                "waited" => sample.waited = number,
                 _ => sample.values = sample.values.with(name.parse()?, number),
             }
             Ok(sample)
@@ -331,13 +345,19 @@ mod tests {
         assert!(!is_kept(&Sample {
             before_ns: 100.0,
             after_ns: 140.0,
+            waited: 0.0,
             values: Values::new()
         }));
         assert!(!is_kept(&Sample {
             before_ns: f64::NAN,
             after_ns: 140.0,
+            waited: 0.0,
             values: Values::new()
         }));
         assert!(is_kept(&Sample::uncalibrated(Values::new())));
+        assert!(!is_kept(&Sample {
+            waited: 0.5,
+            ..Sample::uncalibrated(Values::new())
+        }));
     }
 }

@@ -8,7 +8,7 @@ use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::role::{self, FINISHED, GO, MAX_CLIENTS, READY};
+use crate::role::{self, FINISHED, GO, MAX_CLIENTS, READY, WAITED_NS};
 use crate::shared::{futex_half, futex_wait, futex_wake};
 use crate::{
     Calibrator, CorePair, HarnessError, Job, Metric, Sample, SharedArea, Values, Workload,
@@ -111,11 +111,30 @@ impl Group {
                 self.job.shape.clients
             )));
         }
+        let values = self.gather();
+        if values.iter().next().is_none() {
+            let shape = self.job.shape;
+            return Err(HarnessError::Role(format!(
+                "{shape} measured nothing: the sample is too short"
+            )));
+        }
         Ok(Sample {
             before_ns,
             after_ns,
-            values: self.gather(),
+            waited: self.waited(),
+            values,
         })
+    }
+
+    /// The part of the time that a process waited for a core that is its own; none where processes share cores.
+    fn waited(&self) -> f64 {
+        let shape = self.job.shape;
+        if shape.clients > 1 || shape.workload == Workload::W1Asleep {
+            return 0.0;
+        }
+        // All roles have ended and were waited for; Relaxed is enough for what they wrote before.
+        let waited_ns = self.area.control_word(WAITED_NS).load(Ordering::Relaxed);
+        waited_ns as f64 / self.job.duration.as_nanos().max(1) as f64
     }
 
     fn gather(&self) -> Values {

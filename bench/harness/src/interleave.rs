@@ -1,7 +1,7 @@
 //! Interleaving: the samples of all peers take turns, so that what changes with time changes all of them alike.
 //!
 //! In each round every peer that runs the shape gives one sample, in rotating order. A sample whose calibrations
-//! before and after differ is thrown away; a pair of peers is compared round by round, and a round counts only
+//! before and after differ is thrown away, and so is one during which a process had to wait for its core; a pair of peers is compared round by round, and a round counts only
 //! where both samples were kept and their calibrations agree with each other as well.
 
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct Series {
     pub shape: Shape,
     /// The samples kept, each with the round in which it was taken.
     pub kept: Vec<(usize, Sample)>,
-    /// How many were thrown away because the calibration changed.
+    /// How many were thrown away because the calibration changed or something else ran.
     pub discarded: usize,
 }
 
@@ -74,13 +74,12 @@ impl Series {
                     .kept
                     .iter()
                     .find(|(their_round, _)| their_round == round)?;
-                let steady = Sample {
+                let pair = Sample {
                     before_ns: mine.calibration_ns(),
                     after_ns: theirs.calibration_ns(),
-                    values: crate::Values::new(),
+                    ..Sample::default()
                 };
-                let comparable = steady.is_steady(TOLERANCE);
-                comparable
+                pair.is_steady(TOLERANCE)
                     .then(|| Some(mine.values.get(metric)? / theirs.values.get(metric)?))
                     .flatten()
             })
@@ -235,6 +234,7 @@ mod tests {
             Ok(Sample {
                 before_ns: 100.0,
                 after_ns,
+                waited: 0.0,
                 values: Values::new().with(Metric::Rate, self.rate),
             })
         }

@@ -6,7 +6,8 @@
 //! [`RemoteDriver`]s, and [`interleave`]s them.
 //!
 //! Invariants: between samples no measured process runs. A sample stands between two calibrations and is thrown
-//! away when they differ by more than [`TOLERANCE`]. The clock, the batches and the warm-up are the same for all.
+//! away when they differ by more than [`TOLERANCE`], or when a process had to wait for its core for more than [`MAX_WAITED`] of
+//! the time although the core was its own. The clock, the batches and the warm-up are the same for all.
 //!
 //! Neighbours: `baton-bench` and `baton-bench-peers`. This crate depends on nothing of Baton.
 
@@ -24,9 +25,9 @@ mod stats;
 
 pub use calibrate::{Calibrator, TOLERANCE, await_value, bounce_client, bounce_server};
 pub use callgrind::{Counting, instructions_per_round, total_instructions};
-pub use cpu::{CorePair, allowed_cores, pin, raise_priority, set_affinity};
+pub use cpu::{CorePair, allowed_cores, pin, raise_priority, run_delay_ns, set_affinity};
 pub use driver::{
-    Driver, LocalDriver, RemoteDriver, Sample, Sampler, agree, is_kept, serve_driver,
+    Driver, LocalDriver, MAX_WAITED, RemoteDriver, Sample, Sampler, agree, is_kept, serve_driver,
 };
 pub use error::HarnessError;
 pub use group::{Group, client_core};

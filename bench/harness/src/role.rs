@@ -3,6 +3,7 @@
 //! A role goes through: set-up, `announce_ready`, `wait_go`, work, `report`, `finish`. The driver reads its
 //! calibration while all roles stand at the barrier, and again after all of them have ended (see `group`).
 
+use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -19,6 +20,7 @@ const ROLE_ARGUMENT: &str = "--measured-role";
 pub(crate) const READY: usize = 0;
 pub(crate) const GO: usize = 8;
 pub(crate) const FINISHED: usize = 16;
+pub(crate) const WAITED_NS: usize = 24;
 const RESULTS: usize = 64;
 const RESULT_WORDS: usize = 8;
 /// Clients of one group whose results fit into the control words.
@@ -41,6 +43,7 @@ pub struct RoleContext {
     pub core: usize,
     /// Unique for the group: sockets and services are named after it.
     pub key: String,
+    delay_at_go_ns: Cell<u64>,
 }
 
 impl RoleContext {
@@ -59,6 +62,7 @@ impl RoleContext {
         while word.load(Ordering::Acquire) == 0 {
             futex_wait(word, 0, None);
         }
+        self.delay_at_go_ns.set(cpu::run_delay_ns().unwrap_or(0));
     }
 
     /// Leaves this client's values for the driver.
@@ -208,6 +212,7 @@ fn run_role(
         index: number(index)?,
         core,
         key: key.clone(),
+        delay_at_go_ns: Cell::new(cpu::run_delay_ns().unwrap_or(0)),
     };
     if role == crate::calibrate::ROLE {
         return crate::calibrate::run_role(&context);
@@ -217,5 +222,14 @@ fn run_role(
         .find(|(name, _)| *name == role)
         .map(|(_, run)| run)
         .ok_or_else(|| HarnessError::Protocol(format!("unknown role {role:?}")))?;
-    run(&context)
+    let result = run(&context);
+    let waited_ns = cpu::run_delay_ns()
+        .unwrap_or(0)
+        .saturating_sub(context.delay_at_go_ns.get());
+    // Read only after this process has ended, so Relaxed is enough.
+    context
+        .area
+        .control_word(WAITED_NS)
+        .fetch_max(waited_ns, Ordering::Relaxed);
+    result
 }

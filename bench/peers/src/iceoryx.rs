@@ -2,10 +2,12 @@
 //!
 //! Client and server loan a sample, write 48 bytes (six `u64`) into it and send it, as its documentation shows. The
 //! service is made as large as the window: active requests, loans and response buffers. Its documentation waits a fixed
-//! cycle time between looks; measured is the fastest way, looking all the time. With four clients, five processes share
-//! two cores: there each one yields its core when it finds nothing, for only spinning would measure the scheduler's
-//! time slices. A single client and its server only spin. It has no row for `w1_asleep`: request-response has
-//! no wait of its own.
+//! cycle time between looks; measured is the fastest way, looking all the time. Answers come in order, so the client looks at
+//! its oldest request only.
+//!
+//! Four clients are left out: request-response has no wait of its own, so five processes would only spin on two cores.
+//! Yielding the core when nothing is there was tried and measured the scheduler's time slices (some clients got no
+//! answer in half a second). For the same reason there is no row for `w1_asleep`.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -40,8 +42,6 @@ impl Driver for Iceoryx2 {
             Shape::new(Workload::W1Awake, 1, 1),
             Shape::new(Workload::W2, 1, 64),
             Shape::new(Workload::W2, 1, 256),
-            Shape::new(Workload::W2, 4, 64),
-            Shape::new(Workload::W2, 4, 256),
         ]
     }
 
@@ -83,15 +83,6 @@ fn open(context: &RoleContext) -> Result<(Node<ipc::Service>, Service), HarnessE
     Ok((node, service))
 }
 
-/// What to do when nothing was there: spin with a core of one's own, else let the others run.
-fn idle(context: &RoleContext) {
-    if context.job.shape.clients == 1 {
-        std::hint::spin_loop();
-    } else {
-        std::thread::yield_now();
-    }
-}
-
 fn server(context: &RoleContext) -> Result<(), HarnessError> {
     let (_node, service) = open(context)?;
     let server = service.server_builder().create().map_err(failed)?;
@@ -105,7 +96,7 @@ fn server(context: &RoleContext) -> Result<(), HarnessError> {
                 response.write_payload(payload).send().map_err(failed)?;
             }
             None if context.all_clients_finished() => return Ok(()),
-            None => idle(context),
+            None => std::hint::spin_loop(),
         }
     }
 }
@@ -151,7 +142,7 @@ fn ping_pong(context: &RoleContext, client: &Port) -> Result<(), HarnessError> {
         for _ in 0..recorder.batch() {
             let pending = send(client, serial)?;
             while !is_answered(&pending, serial)? {
-                idle(context);
+                std::hint::spin_loop();
             }
             serial += 1;
         }
@@ -183,7 +174,7 @@ fn window(context: &RoleContext, client: &Port) -> Result<(), HarnessError> {
             answers += 1;
         }
         if answers == 0 {
-            idle(context);
+            std::hint::spin_loop();
         } else if goes_on {
             goes_on = meter.note(answers);
         }
