@@ -13,7 +13,7 @@
 use crate::foreign::Foreign;
 use crate::registry::{TooManyExecutors, registry};
 use crate::root::{Root, RootTask};
-use crate::table::{Core, MAX_TASKS, TableFull, TaskInfo};
+use crate::table::{Core, MAX_TASKS, NO_TASK, TableFull, TaskInfo};
 use crate::timer::{DeadlineError, Sleep, Timers};
 use crate::waker::{Entered, enter, task_of};
 use alloc::boxed::Box;
@@ -154,6 +154,13 @@ impl<P: Platform> Clone for Handle<P> {
     }
 }
 
+impl<P: Platform> Executor<P> {
+    /// Drops all tasks. Nothing runs from now on, and wakers that are still about do nothing.
+    pub fn end(&self) {
+        self.0.0.end();
+    }
+}
+
 impl<P: Platform> Deref for Executor<P> {
     type Target = Handle<P>;
 
@@ -287,14 +294,21 @@ impl<P: Platform> Handle<P> {
         self.0.core.wake(index);
     }
 
-    /// Polls task `index` at once if nothing of a higher band is ready, else puts it into the ready queue.
+    /// Whether nothing of a higher band than task `index`'s is ready.
     #[inline]
-    pub fn resume(&self, index: u16) {
+    pub fn may_run_now(&self, index: u16) -> bool {
         let core = &self.0.core;
-        if core.ready_bands() != 0 && core.must_yield_to_higher(core.band(index)) {
-            core.wake(index);
-        } else {
+        core.ready_bands() == 0 || !core.must_yield_to_higher(core.band(index))
+    }
+
+    /// Polls task `index` at once. Only for a [`Source`] that is being drained; inside a poll it queues the task instead.
+    #[inline]
+    pub fn run_now(&self, index: u16) {
+        let core = &self.0.core;
+        if core.running() == NO_TASK {
             core.poll(index);
+        } else {
+            core.wake(index);
         }
     }
 

@@ -1,1 +1,50 @@
-//! In the making.
+//! Typed asynchronous calls between processes.
+//!
+//! Purpose: the eight steps of a request (DESIGN.md section 3) on top of inbox and executor. A service is an ordinary Rust
+//! trait; `#[service]` makes client and server of it.
+//!
+//! | step | where |
+//! | --- | --- |
+//! | 1 call, 2 submit | `call` ([`Client::call`]) |
+//! | 3 ring | `node` (end of a turn) |
+//! | 4 drain, 5 serve, 6 reply | `serve` |
+//! | 7 drain, 8 resume | `drain`, and [`Call`]'s poll |
+//!
+//! Invariants: a request is only written with a credit in hand, and a credit pays for everything that its request needs on
+//! both sides (`tokens` has the proof); nothing a peer writes is used before it was copied and checked; a peer that breaks the
+//! protocol is quarantined, and all others go on.
+//!
+//! Neighbours: `baton-inbox` and `baton-executor` below; `host/linux` makes connections and calls [`NodeHandle::bind`].
+#![cfg_attr(not(loom), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+extern crate self as baton_rpc;
+
+/// What the generated code needs beside the public items.
+#[doc(hidden)]
+pub mod __private {
+    pub use alloc::rc::Rc;
+}
+
+mod bulk;
+mod call;
+mod connection;
+mod drain;
+mod dump;
+mod error;
+mod node;
+mod serve;
+mod tokens;
+pub mod wire;
+
+pub use baton_executor::{Config, DeadlineError, Handle, JoinHandle, Mode, RunError};
+pub use baton_inbox::{Band, LinkParts, PAYLOAD_WORDS as INLINE_WORDS, Platform, RegionLayout};
+pub use baton_rpc_macros::{Wire, service};
+pub use bulk::{Buffer, BulkAnswer, BulkCall, BulkIn, BulkOut};
+pub use call::{Call, Client};
+pub use connection::{Connection, Counters, Start};
+pub use error::{CallError, Failure, SendError, TooLong, TryCallError, Violation};
+pub use node::{BindError, Binding, LANE_QUANTUM, Node, NodeHandle};
+pub use serve::{Interface, OneWay, Request, Service};
+pub use wire::{Wire, WireReader, WireWriter};

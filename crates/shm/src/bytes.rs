@@ -178,6 +178,16 @@ impl WriteBytes {
         len
     }
 
+    /// Copies shared bytes in from the first byte on, as [`WriteBytes::copy_from`] does.
+    pub fn copy_from_shared(&mut self, data: &ReadBytes) -> usize {
+        let len = self.0.len_bytes.min(data.len_bytes);
+        for word in 0..len.div_ceil(8) {
+            let value = data.atomic(word).load(Ordering::Relaxed);
+            self.0.atomic(word).store(value, Ordering::Relaxed);
+        }
+        len
+    }
+
     /// The same bytes, read-only.
     pub fn reader(&self) -> ReadBytes {
         self.0.clone()

@@ -52,7 +52,7 @@ fn a_request_becomes_a_call_and_an_arm() {
         quote! {
             /// Looks a key up.
             #[inline]
-            pub fn get(&self, key: u64,) -> ::baton_rpc::Call<'_, P, Option<u64> > {
+            pub fn get(&self, key: u64,) -> ::baton_rpc::Call<'_, P, (u64,), Option<u64> > {
                 self.client.call::<(u64,), Option<u64> >(0u16, (key,))
             }
         },
@@ -99,7 +99,7 @@ fn bulk_becomes_a_buffer_and_leaves_one_word_less() {
         &code,
         quote! {
             pub fn both(&self, key: u64, buffer: ::baton_rpc::Buffer<P>,)
-                -> ::baton_rpc::BulkCall<'_, P, u8>
+                -> ::baton_rpc::BulkCall<P, u8>
             {
                 self.client.call_bulk::<(u64,), u8>(0u16, (key,), buffer)
             }

@@ -1,0 +1,118 @@
+//! Steps 7 and 8: answers come in, and the tasks that wait for them run.
+//!
+//! An answer is accepted only if its token is the one that its entry waits for; the table belongs to the connection, so an answer
+//! that came by another peer's lane finds another table. The answer stays in its slot while its task is polled in place, and is
+//! copied away only if the task did not take it.
+
+use crate::connection::Connection;
+use crate::error::Violation;
+use crate::tokens::{NO_ENTRY, State};
+use baton_executor::NO_TASK;
+use baton_inbox::{Kind, Platform, Token};
+use baton_trace::Step;
+
+impl<P: Platform> Connection<P> {
+    /// Drains at most `quantum` answers and says how many there were.
+    #[inline]
+    pub(crate) fn drain_answers(&self, quantum: u32) -> u32 {
+        if self.tracing() {
+            self.drain_answers_with::<true>(quantum)
+        } else {
+            self.drain_answers_with::<false>(quantum)
+        }
+    }
+
+    #[inline]
+    fn drain_answers_with<const TRACE: bool>(&self, quantum: u32) -> u32 {
+        let lane = &self.link.answers_in;
+        let handle = &self.ledger.handle;
+        let mut drained = 0;
+        while drained < quantum {
+            let info = match lane.peek() {
+                Ok(Some(info)) => info,
+                Ok(None) => break,
+                Err(_) => {
+                    self.corrupt(Violation::Tail);
+                    break;
+                }
+            };
+            drained += 1;
+            let token = lane.token();
+            let index = token.index();
+            let entry = match self.tokens.entry(index) {
+                Some(entry) if entry.expect.get() == token && info.kind() == Some(Kind::Answer) => {
+                    entry
+                }
+                _ => {
+                    let stale = &self.counters().stale_answers;
+                    stale.set(stale.get() + 1);
+                    lane.advance();
+                    continue;
+                }
+            };
+            entry.expect.set(Token::NONE);
+            if TRACE {
+                self.event(Step::DrainAnswer, entry.waiter.get(), token, 0);
+            }
+            if entry.state.get() != State::Waiting {
+                self.answer_abandoned(index);
+                lane.advance();
+                continue;
+            }
+            entry.state.set(State::InSlot);
+            self.in_slot.set(index);
+            self.in_slot_info.set(info);
+            let task = entry.waiter.get();
+            if task != NO_TASK && handle.may_run_now(task) {
+                if TRACE {
+                    self.event(Step::Resume, task, token, 0);
+                }
+                handle.run_now(task);
+                if self.in_slot.get() != NO_ENTRY {
+                    self.save_answer(index);
+                }
+            } else {
+                self.save_answer(index);
+                match task {
+                    NO_TASK => {
+                        if let Some(waker) = entry.take_waker() {
+                            waker.wake();
+                        }
+                    }
+                    task => handle.wake(task),
+                }
+            }
+            lane.advance();
+        }
+        if drained != 0 {
+            self.link.publish_answer_head();
+        }
+        drained
+    }
+
+    /// The answer to a call that was dropped: its credit comes back, unless its CANCEL still occupies a slot.
+    #[cold]
+    fn answer_abandoned(&self, index: u16) {
+        let Some(entry) = self.tokens.entry(index) else {
+            return;
+        };
+        match entry.state.get() {
+            State::Abandoned => {
+                // It stands in the queue for CANCELs, which frees it when its turn comes.
+                entry.state.set(State::Ended);
+                self.mark_unsettled();
+            }
+            State::Cancelling => entry.state.set(State::CancelOnly),
+            _ => self.tokens.release(index),
+        }
+    }
+
+    #[cold]
+    fn save_answer(&self, index: u16) {
+        self.in_slot.set(NO_ENTRY);
+        if let Some(entry) = self.tokens.entry(index) {
+            let info = self.in_slot_info.get();
+            entry.save(info, self.link.answers_in.copy(info).payload);
+        }
+    }
+}

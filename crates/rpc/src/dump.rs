@@ -1,0 +1,135 @@
+//! Dump: lanes, tokens, tasks, and who waits for whom.
+
+use crate::connection::Connection;
+use crate::node::NodeHandle;
+use crate::tokens::State;
+use baton_executor::NO_TASK;
+use baton_inbox::{Platform, SLEEPING, Token};
+use core::fmt::{self, Write};
+
+impl<P: Platform> NodeHandle<P> {
+    /// Writes what the node is doing: its tasks, its connections, and what each waits for.
+    ///
+    /// # Errors
+    ///
+    /// Only those of `out`.
+    pub fn dump(&self, out: &mut impl Write) -> fmt::Result {
+        let executor = self.executor();
+        let state = executor.state_raw();
+        writeln!(out, "inbox: epoch {}, {}", state >> 1, sleep_word(state))?;
+        writeln!(out, "tasks:")?;
+        let mut result = Ok(());
+        executor.each_task(|task| {
+            let doing = match (task.running, task.queued) {
+                (true, _) => "running",
+                (false, true) => "ready",
+                (false, false) => "waiting",
+            };
+            if result.is_ok() {
+                result = writeln!(
+                    out,
+                    "  task {} {:?} band {}: {doing}",
+                    task.index,
+                    task.name,
+                    task.band.index()
+                );
+            }
+        });
+        result?;
+        for connection in self.connections() {
+            connection.dump(out)?;
+        }
+        Ok(())
+    }
+}
+
+impl<P: Platform> Connection<P> {
+    fn dump(&self, out: &mut impl Write) -> fmt::Result {
+        writeln!(
+            out,
+            "connection {} to {:?}: band {}, peer {}{}",
+            self.index(),
+            self.name(),
+            self.band().index(),
+            sleep_word(self.link.peer_state.raw()),
+            match self.failure() {
+                Some(_) => ", ended",
+                None => "",
+            }
+        )?;
+        if let Some(failure) = self.failure() {
+            writeln!(out, "  ended: {failure}")?;
+        }
+        let drained = match self.link.peer_head() {
+            Ok(head) => head,
+            Err(_) => return writeln!(out, "  the peer's head is out of range"),
+        };
+        writeln!(
+            out,
+            "  requests out: {} sent, {} not drained; answers in: {} drained",
+            self.link.requests_out.tail(),
+            self.link.requests_out.tail().wrapping_sub(drained),
+            self.link.answers_in.head(),
+        )?;
+        writeln!(
+            out,
+            "  requests in: {} drained; answers out: {} sent",
+            self.link.requests_in.head(),
+            self.link.answers_out.tail(),
+        )?;
+        let counters = self.counters();
+        writeln!(
+            out,
+            "  dropped: {} stale answers, {} bad one-way sends, {} late cancels",
+            counters.stale_answers.get(),
+            counters.bad_one_ways.get(),
+            counters.late_cancels.get()
+        )?;
+        for (index, entry) in self.tokens.each() {
+            let what = match entry.state.get() {
+                State::Free => continue,
+                State::Waiting => "waits for the answer to",
+                State::InSlot | State::Saved => "has not yet taken the answer to",
+                State::Failed => "has not yet seen the end of",
+                State::Abandoned | State::Ended => "gave up, and will cancel,",
+                State::Cancelling | State::CancelSent | State::CancelOnly => "has cancelled",
+                State::Leased => "fills or reads the buffer of",
+                State::OneWay => "has sent, one way,",
+            };
+            write!(out, "  credit {index}: ")?;
+            match entry.waiter.get() {
+                NO_TASK => f_somebody(out)?,
+                task => write!(out, "task {task}")?,
+            }
+            writeln!(
+                out,
+                " {what} method {} (token {:?}, position {})",
+                entry.method.get(),
+                entry.expect.get(),
+                entry.position.get()
+            )?;
+        }
+        if self.tokens.waiting() != 0 {
+            writeln!(out, "  {} wait for a credit", self.tokens.waiting())?;
+        }
+        for (index, serving) in self.serving.iter().enumerate() {
+            let token = serving.get();
+            if token != Token::NONE {
+                writeln!(out, "  serves the peer's credit {index} (token {token:?})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn f_somebody(out: &mut impl Write) -> fmt::Result {
+    out.write_str("somebody")
+}
+
+fn sleep_word(state: u64) -> &'static str {
+    if state & SLEEPING != 0 {
+        "asleep"
+    } else {
+        "awake"
+    }
+}

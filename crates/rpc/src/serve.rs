@@ -1,0 +1,345 @@
+//! Steps 4, 5 and 6: requests come in, handlers run, answers go out.
+//!
+//! The service is monomorphised into the drain loop: a request is copied once out of its slot, straight into the future that
+//! serves it, and that future's first poll happens on the spot. One virtual call a lane and turn stands before all this.
+
+use crate::connection::Connection;
+use crate::error::Violation;
+use crate::wire::{SliceReader, Wire};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use baton_executor::{Handle, Pool, TableFull};
+use baton_inbox::{Band, Info, Kind, Message, PayloadWriter, Platform, Status, Token};
+use baton_trace::Step;
+use core::future::Future;
+
+/// What a service is called and what it can do; both sides of a connection must agree on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The trait's name.
+    pub name: &'static str,
+    /// A hash over the signatures of its methods in order.
+    pub hash: u64,
+    /// Their names; a method's number is its place here.
+    pub methods: &'static [&'static str],
+}
+
+/// A service: what `#[service]` generates around the user's trait.
+pub trait Service<P: Platform>: 'static {
+    /// The interface that clients must have been built with.
+    const INTERFACE: Interface;
+
+    /// Serves one request; the future ends by consuming it.
+    fn serve(self: Rc<Self>, request: Request<P>) -> impl Future<Output = ()> + 'static;
+
+    /// Takes one one-way send.
+    fn notify(&self, message: OneWay<P>);
+}
+
+/// A request that has not been answered. Dropped unanswered, it is answered with an error.
+pub struct Request<P: Platform> {
+    pub(crate) connection: Rc<Connection<P>>,
+    pub(crate) message: Message,
+}
+
+/// A one-way send.
+pub struct OneWay<P: Platform> {
+    connection: Rc<Connection<P>>,
+    message: Message,
+}
+
+impl<P: Platform> Request<P> {
+    /// The method that is asked for.
+    #[inline]
+    pub fn method(&self) -> u16 {
+        self.message.info.method()
+    }
+
+    /// Who asks.
+    pub fn connection(&self) -> &Rc<Connection<P>> {
+        &self.connection
+    }
+
+    /// The arguments, or none when the message is too short or holds no such values.
+    #[inline]
+    pub fn args<A: Wire>(&self) -> Option<A> {
+        read_args(&self.message)
+    }
+
+    /// Answers with `value`.
+    #[inline]
+    pub fn reply<T: Wire>(self, value: T) {
+        let info = Info::new(Kind::Answer, Status::Done as u16, T::WORDS);
+        self.answer(info, |out| value.put(out));
+    }
+
+    /// Answers that the arguments make no sense.
+    #[cold]
+    pub fn refuse_bad_arguments(self) {
+        self.refuse(Status::BadArguments);
+    }
+
+    /// Answers that there is no such method.
+    #[cold]
+    pub fn refuse_unknown_method(self) {
+        self.refuse(Status::UnknownMethod);
+    }
+
+    fn refuse(self, status: Status) {
+        self.answer(Info::new(Kind::Answer, status as u16, 0), |_| {});
+    }
+
+    #[inline]
+    pub(crate) fn answer(mut self, info: Info, payload: impl FnOnce(&mut PayloadWriter<'_>)) {
+        let token = core::mem::replace(&mut self.message.token, Token::NONE);
+        self.connection.answer(token, info, payload);
+    }
+}
+
+impl<P: Platform> Drop for Request<P> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.message.token != Token::NONE {
+            self.connection.answer_dropped(self.message.token);
+        }
+    }
+}
+
+impl<P: Platform> OneWay<P> {
+    /// The method that is meant.
+    #[inline]
+    pub fn method(&self) -> u16 {
+        self.message.info.method()
+    }
+
+    /// Who sent it.
+    pub fn connection(&self) -> &Rc<Connection<P>> {
+        &self.connection
+    }
+
+    /// The arguments, or none when the message is too short or holds no such values.
+    #[inline]
+    pub fn args<A: Wire>(&self) -> Option<A> {
+        read_args(&self.message)
+    }
+
+    /// Counts the message as one that made no sense.
+    #[cold]
+    pub fn bad_message(self) {
+        let bad = &self.connection.counters().bad_one_ways;
+        bad.set(bad.get() + 1);
+    }
+}
+
+#[inline]
+fn read_args<A: Wire>(message: &Message) -> Option<A> {
+    if message.info.words() < A::WORDS {
+        return None;
+    }
+    A::get(&mut SliceReader::new(&message.payload))
+}
+
+impl<P: Platform> Connection<P> {
+    /// Step 6: writes an answer. Nothing is written when the connection has ended.
+    #[inline]
+    pub(crate) fn answer(
+        &self,
+        token: Token,
+        info: Info,
+        payload: impl FnOnce(&mut PayloadWriter<'_>),
+    ) {
+        if let Some(serving) = self.serving.get(usize::from(token.index())) {
+            serving.set(Token::NONE);
+        }
+        if self.failure.get().is_some() {
+            return;
+        }
+        if self.tracing() {
+            let task = self.ledger.handle.running();
+            self.event(Step::Reply, task, token, u32::from(info.method()));
+        }
+        self.link.answers_out.push(info, token, payload);
+        self.mark_dirty();
+    }
+
+    #[cold]
+    fn answer_dropped(&self, token: Token) {
+        let status = self.dropped_status.get();
+        self.answer(token, Info::new(Kind::Answer, status as u16, 0), |_| {});
+    }
+}
+
+/// The serving side of a connection, whatever its service.
+pub(crate) trait Serve<P: Platform> {
+    /// Drains at most `quantum` messages of the request lane and says how many there were.
+    fn drain(&self, connection: &Rc<Connection<P>>, quantum: u32) -> u32;
+}
+
+/// A service and the cells for its handlers, one a credit of the peer.
+struct Serving<P, F, M, N>
+where
+    P: Platform,
+    F: Future<Output = ()> + 'static,
+{
+    pool: Pool<P, F>,
+    start: M,
+    notify: N,
+}
+
+/// Makes the serving side of a connection with `credits` credits.
+pub(crate) fn serving<P: Platform, S: Service<P>>(
+    handle: &Handle<P>,
+    service: Rc<S>,
+    credits: u32,
+    band: Band,
+) -> Result<Box<dyn Serve<P>>, TableFull> {
+    let for_one_ways = service.clone();
+    make(
+        handle,
+        credits,
+        band,
+        move |request| S::serve(service.clone(), request),
+        move |message| for_one_ways.notify(message),
+    )
+}
+
+/// Names the type of the handlers' futures, which nobody can write down.
+fn make<P, F, M, N>(
+    handle: &Handle<P>,
+    credits: u32,
+    band: Band,
+    start: M,
+    notify: N,
+) -> Result<Box<dyn Serve<P>>, TableFull>
+where
+    P: Platform,
+    F: Future<Output = ()> + 'static,
+    M: Fn(Request<P>) -> F + 'static,
+    N: Fn(OneWay<P>) + 'static,
+{
+    Ok(Box::new(Serving {
+        pool: Pool::new(handle, credits as usize, band, "handler")?,
+        start,
+        notify,
+    }))
+}
+
+impl<P, F, M, N> Serve<P> for Serving<P, F, M, N>
+where
+    P: Platform,
+    F: Future<Output = ()> + 'static,
+    M: Fn(Request<P>) -> F,
+    N: Fn(OneWay<P>),
+{
+    fn drain(&self, connection: &Rc<Connection<P>>, quantum: u32) -> u32 {
+        if connection.tracing() {
+            self.drain_with::<true>(connection, quantum)
+        } else {
+            self.drain_with::<false>(connection, quantum)
+        }
+    }
+}
+
+impl<P, F, M, N> Serving<P, F, M, N>
+where
+    P: Platform,
+    F: Future<Output = ()> + 'static,
+    M: Fn(Request<P>) -> F,
+    N: Fn(OneWay<P>),
+{
+    /// Step 4: pops, copies once, validates.
+    #[inline]
+    fn drain_with<const TRACE: bool>(&self, connection: &Rc<Connection<P>>, quantum: u32) -> u32 {
+        let lane = &connection.link.requests_in;
+        let mut drained = 0;
+        while drained < quantum && connection.failure.get().is_none() {
+            let info = match lane.peek() {
+                Ok(Some(info)) => info,
+                Ok(None) => break,
+                Err(_) => {
+                    connection.corrupt(Violation::Tail);
+                    break;
+                }
+            };
+            drained += 1;
+            match info.kind() {
+                Some(Kind::Request) => self.request::<TRACE>(connection, info),
+                Some(Kind::OneWay) => {
+                    let message = lane.copy(info);
+                    lane.advance();
+                    if TRACE {
+                        let method = u32::from(info.method());
+                        connection.event(Step::OneWay, u16::MAX, message.token, method);
+                    }
+                    (self.notify)(OneWay {
+                        connection: connection.clone(),
+                        message,
+                    });
+                }
+                Some(Kind::Cancel) => {
+                    let token = lane.token();
+                    lane.advance();
+                    self.cancel(connection, token);
+                }
+                Some(Kind::Answer) | None => connection.corrupt(Violation::Kind),
+            }
+        }
+        if drained != 0 {
+            connection.link.publish_request_head();
+            let heads = &connection.ledger.heads;
+            heads.set(heads.get() | connection.bit);
+        }
+        drained
+    }
+
+    /// Step 5: starts the handler in the cell of the request's credit.
+    #[inline]
+    fn request<const TRACE: bool>(&self, connection: &Rc<Connection<P>>, info: Info) {
+        let lane = &connection.link.requests_in;
+        let token = lane.token();
+        let index = token.index();
+        match connection.serving.get(usize::from(index)) {
+            Some(serving) if serving.get() == Token::NONE && token != Token::NONE => {
+                serving.set(token);
+            }
+            _ => return connection.corrupt(Violation::Credit),
+        }
+        if TRACE {
+            let method = u32::from(info.method());
+            connection.event(Step::Drain, self.pool.task(index), token, method);
+            connection.event(Step::Serve, self.pool.task(index), token, method);
+        }
+        let started = self.pool.start(index, || {
+            let mut message = lane.copy(info);
+            // The one that was validated, whatever the slot says by now.
+            message.token = token;
+            lane.advance();
+            (self.start)(Request {
+                connection: connection.clone(),
+                message,
+            })
+        });
+        if started.is_err() {
+            // The handler answered and still runs: the service's mistake, not the peer's.
+            lane.advance();
+            connection.answer_dropped(token);
+        }
+    }
+
+    #[cold]
+    fn cancel(&self, connection: &Rc<Connection<P>>, token: Token) {
+        let serving = connection.serving.get(usize::from(token.index()));
+        if serving.is_none_or(|serving| serving.get() != token) {
+            let late = &connection.counters().late_cancels;
+            late.set(late.get() + 1);
+            return;
+        }
+        if connection.tracing() {
+            connection.event(Step::Cancel, self.pool.task(token.index()), token, 0);
+        }
+        // Dropping the handler drops its request, which answers.
+        connection.dropped_status.set(Status::Cancelled);
+        self.pool.cancel(token.index());
+        connection.dropped_status.set(Status::NoReply);
+    }
+}

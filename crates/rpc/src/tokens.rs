@@ -1,0 +1,365 @@
+//! The token table of a connection: who waits for which answer, and with which credit.
+//!
+//! A credit *is* a free entry of this table, and its number is the entry's index. Everything that a request needs comes with it:
+//! a slot in the request lane, room for the answer, a handler entry and bulk buffers on both sides.
+//!
+//! ```text
+//!            submit                      answer popped                taken
+//!   FREE ───────────────▶ WAITING ───────────────────▶ IN_SLOT ─────────────▶ FREE
+//!    │  ▲                    │  │                          │ not taken in place   ▲
+//!    │  │                    │  │ connection ends          ▼                      │
+//!    │  │                    │  └────────▶ FAILED ────▶ SAVED ───────────────────┘
+//!    │  │                    │ call dropped
+//!    │  │                    ▼        request drained, CANCEL sent
+//!    │  │               ABANDONED ─────────────────────────────▶ CANCELLING
+//!    │  │                    │ answer (ENDED)                        │
+//!    │  └────────────────────┴───────────────────────────────────────┘
+//!    │         answer (CANCEL_ONLY) *and* head beyond the CANCEL (CANCEL_SENT), in either order
+//!    ├───────────▶ LEASED      a bulk buffer is being filled, or its answer read
+//!    └───────────▶ ONE_WAY     back when the head has passed it
+//! ```
+//!
+//! **Why no send ever checks for room.** Let R be the number of credits; the lane has at least R slots. A slot in use is one
+//! whose message the peer has not drained. Each such message belongs to exactly one entry that is not FREE: a request's entry is
+//! WAITING or ABANDONED until its answer has come, and a peer answers only what it has drained; a one-way send's entry, and a
+//! CANCEL's, is kept until the peer's published head has passed it; and a CANCEL is only sent when its request's slot is drained,
+//! so an entry never pays for two. So slots in use <= entries not free, and whoever holds a free entry has a free slot. A peer
+//! that answers what it has not drained gets its own requests overwritten, and harms nobody else.
+
+use baton_inbox::{Info, PAYLOAD_WORDS, Token};
+use core::cell::{Cell, RefCell};
+use core::task::Waker;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+/// "No entry".
+pub(crate) const NO_ENTRY: u16 = u16::MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    Free,
+    Waiting,
+    InSlot,
+    Saved,
+    Failed,
+    /// Nobody waits any more; CANCEL has not been sent.
+    Abandoned,
+    /// The answer came before CANCEL was sent.
+    Ended,
+    /// CANCEL is in the lane, the answer is still out.
+    Cancelling,
+    /// CANCEL was drained, the answer is still out.
+    CancelSent,
+    /// CANCEL is in the lane, the answer has come.
+    CancelOnly,
+    Leased,
+    OneWay,
+}
+
+pub(crate) struct Entry {
+    /// The token that is awaited, or [`Token::NONE`]: validation of an answer is one compare.
+    pub(crate) expect: Cell<Token>,
+    pub(crate) state: Cell<State>,
+    /// The task that waits, if it does so with a waker of this executor.
+    pub(crate) waiter: Cell<u16>,
+    next: Cell<u16>,
+    generation: Cell<u32>,
+    /// Where in the request lane the entry's latest message stands.
+    pub(crate) position: Cell<u32>,
+    pub(crate) method: Cell<u16>,
+    waker: Cell<Option<Waker>>,
+    saved: Cell<(Info, [u64; PAYLOAD_WORDS])>,
+}
+
+struct Waiter {
+    ticket: u64,
+    waker: Option<Waker>,
+    granted: u16,
+}
+
+/// A queue of entries, linked through them.
+struct Queue {
+    first: Cell<u16>,
+    last: Cell<u16>,
+}
+
+impl Queue {
+    const fn new() -> Self {
+        Queue {
+            first: Cell::new(NO_ENTRY),
+            last: Cell::new(NO_ENTRY),
+        }
+    }
+}
+
+pub(crate) struct Tokens {
+    entries: Box<[Entry]>,
+    free: Cell<u16>,
+    /// Entries whose slot comes back with the head, in the order of their positions.
+    by_head: Queue,
+    /// Abandoned entries whose CANCEL has not been sent.
+    to_cancel: Queue,
+    /// Number of waiters without a credit.
+    pub(crate) starving: Cell<u32>,
+    waiters: RefCell<VecDeque<Waiter>>,
+    next_ticket: Cell<u64>,
+}
+
+impl Tokens {
+    /// A table of `credits` free entries whose generations begin at `generation` (0, but in tests of wrapping).
+    pub(crate) fn new(credits: u32, generation: u32) -> Self {
+        let credits = credits.min(u32::from(NO_ENTRY)) as u16;
+        let entries = (0..credits)
+            .map(|index| Entry {
+                expect: Cell::new(Token::NONE),
+                state: Cell::new(State::Free),
+                waiter: Cell::new(baton_executor::NO_TASK),
+                next: Cell::new(if index + 1 < credits {
+                    index + 1
+                } else {
+                    NO_ENTRY
+                }),
+                generation: Cell::new(generation),
+                position: Cell::new(0),
+                method: Cell::new(0),
+                waker: Cell::new(None),
+                saved: Cell::new((Info::from_raw(0), [0; PAYLOAD_WORDS])),
+            })
+            .collect();
+        Tokens {
+            entries,
+            free: Cell::new(if credits == 0 { NO_ENTRY } else { 0 }),
+            by_head: Queue::new(),
+            to_cancel: Queue::new(),
+            starving: Cell::new(0),
+            waiters: RefCell::new(VecDeque::new()),
+            next_ticket: Cell::new(0),
+        }
+    }
+
+    /// Credits in all.
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, index: u16) -> Option<&Entry> {
+        self.entries.get(usize::from(index))
+    }
+
+    pub(crate) fn each(&self) -> impl Iterator<Item = (u16, &Entry)> {
+        (0u16..).zip(self.entries.iter())
+    }
+
+    /// Takes a free credit, unless others wait for one.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<u16> {
+        let index = self.free.get();
+        // Waiters exist only when nothing is free: a freed credit goes to the first of them at once.
+        let entry = self.entry(index)?;
+        self.free.set(entry.next.get());
+        Some(index)
+    }
+
+    /// The token of entry `index`, in its present generation.
+    #[inline]
+    pub(crate) fn token(&self, index: u16, entry: &Entry) -> Token {
+        Token::new(index, entry.generation.get())
+    }
+
+    /// Gives a credit back: to the first who waits for one, else to the free ones.
+    #[inline]
+    pub(crate) fn release(&self, index: u16) {
+        let Some(entry) = self.entry(index) else {
+            return;
+        };
+        entry.expect.set(Token::NONE);
+        entry.generation.set(entry.generation.get().wrapping_add(1));
+        if self.starving.get() != 0 {
+            return self.grant(index);
+        }
+        entry.state.set(State::Free);
+        entry.next.set(self.free.get());
+        self.free.set(index);
+    }
+
+    /// Ends the use of a credit and begins another at once, so that no late answer can be taken for the next one's.
+    pub(crate) fn renew(&self, index: u16) {
+        if let Some(entry) = self.entry(index) {
+            entry.expect.set(Token::NONE);
+            entry.generation.set(entry.generation.get().wrapping_add(1));
+            entry.state.set(State::Leased);
+        }
+    }
+
+    #[cold]
+    fn grant(&self, index: u16) {
+        let mut waiters = self.waiters.borrow_mut();
+        let waiting = waiters.iter_mut().find(|w| w.granted == NO_ENTRY);
+        let Some(waiter) = waiting else {
+            debug_assert!(false, "starving counts waiters without a credit");
+            return;
+        };
+        self.starving.set(self.starving.get() - 1);
+        if let Some(entry) = self.entry(index) {
+            entry.state.set(State::Leased);
+        }
+        waiter.granted = index;
+        let waker = waiter.waker.take();
+        drop(waiters);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Joins the queue for credits.
+    pub(crate) fn queue(&self) -> u64 {
+        let ticket = self.next_ticket.get();
+        self.next_ticket.set(ticket + 1);
+        self.starving.set(self.starving.get() + 1);
+        self.waiters.borrow_mut().push_back(Waiter {
+            ticket,
+            waker: None,
+            granted: NO_ENTRY,
+        });
+        ticket
+    }
+
+    /// Takes the credit granted to `ticket`, or has `waker` woken when it is granted.
+    pub(crate) fn poll_ticket(&self, ticket: u64, waker: &Waker) -> Option<u16> {
+        let mut waiters = self.waiters.borrow_mut();
+        let at = waiters.iter().position(|w| w.ticket == ticket)?;
+        let waiter = &mut waiters[at];
+        if waiter.granted == NO_ENTRY {
+            match &mut waiter.waker {
+                Some(old) => old.clone_from(waker),
+                none => *none = Some(waker.clone()),
+            }
+            return None;
+        }
+        let index = waiter.granted;
+        waiters.remove(at);
+        Some(index)
+    }
+
+    /// Leaves the queue; a credit granted meanwhile goes on to the next.
+    pub(crate) fn leave(&self, ticket: u64) {
+        let mut waiters = self.waiters.borrow_mut();
+        let Some(at) = waiters.iter().position(|w| w.ticket == ticket) else {
+            return;
+        };
+        let left = waiters.remove(at);
+        drop(waiters);
+        match left {
+            Some(waiter) if waiter.granted != NO_ENTRY => self.release(waiter.granted),
+            Some(_) => self.starving.set(self.starving.get() - 1),
+            None => {}
+        }
+    }
+
+    /// Wakes all who wait for credits: there will be none.
+    pub(crate) fn wake_waiters(&self) {
+        let mut at = 0;
+        loop {
+            let mut waiters = self.waiters.borrow_mut();
+            let Some(waiter) = waiters.get_mut(at) else {
+                break;
+            };
+            let waker = waiter.waker.take();
+            drop(waiters);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            at += 1;
+        }
+    }
+
+    /// How many wait for a credit.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.borrow().len()
+    }
+
+    /// Queues an entry whose slot comes back with the head. Positions only grow, so the queue is in their order.
+    pub(crate) fn push_by_head(&self, index: u16) {
+        self.push(&self.by_head, index);
+    }
+
+    /// Takes the first entry whose message stands before `head`.
+    pub(crate) fn pop_by_head(&self, head: u32) -> Option<u16> {
+        let index = self.by_head.first.get();
+        let entry = self.entry(index)?;
+        let passed = head.wrapping_sub(entry.position.get()).wrapping_sub(1) <= u32::MAX / 2;
+        passed.then(|| self.pop(&self.by_head)).flatten()
+    }
+
+    /// Queues an abandoned entry for its CANCEL.
+    pub(crate) fn push_to_cancel(&self, index: u16) {
+        self.push(&self.to_cancel, index);
+    }
+
+    /// Takes the first abandoned entry.
+    pub(crate) fn pop_to_cancel(&self) -> Option<u16> {
+        self.pop(&self.to_cancel)
+    }
+
+    /// Whether abandoned entries wait for their CANCEL.
+    pub(crate) fn has_to_cancel(&self) -> bool {
+        self.to_cancel.first.get() != NO_ENTRY
+    }
+
+    /// Whether entries wait for the head.
+    pub(crate) fn has_by_head(&self) -> bool {
+        self.by_head.first.get() != NO_ENTRY
+    }
+
+    fn push(&self, queue: &Queue, index: u16) {
+        let Some(entry) = self.entry(index) else {
+            return;
+        };
+        entry.next.set(NO_ENTRY);
+        match self.entry(queue.last.get()) {
+            Some(last) => last.next.set(index),
+            None => queue.first.set(index),
+        }
+        queue.last.set(index);
+    }
+
+    fn pop(&self, queue: &Queue) -> Option<u16> {
+        let index = queue.first.get();
+        let entry = self.entry(index)?;
+        queue.first.set(entry.next.get());
+        if entry.next.get() == NO_ENTRY {
+            queue.last.set(NO_ENTRY);
+        }
+        Some(index)
+    }
+}
+
+impl Entry {
+    /// Has `waker` woken when the answer comes.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        self.waiter.set(baton_executor::NO_TASK);
+        let old = self.waker.take();
+        self.waker.set(Some(match old {
+            Some(old) if old.will_wake(waker) => old,
+            _ => waker.clone(),
+        }));
+    }
+
+    pub(crate) fn take_waker(&self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    /// Keeps an answer that its task did not take in place.
+    pub(crate) fn save(&self, info: Info, payload: [u64; PAYLOAD_WORDS]) {
+        self.saved.set((info, payload));
+        self.state.set(State::Saved);
+    }
+
+    pub(crate) fn saved(&self) -> (Info, [u64; PAYLOAD_WORDS]) {
+        self.saved.get()
+    }
+}
