@@ -4,8 +4,8 @@ use crate::bell::EventBell;
 use crate::credentials::PeerInfo;
 use crate::registry::{Index, Registry};
 use crate::sleep::OwnBell;
-use baton_inbox::RegionLayout;
-use baton_shm::{ReadRegion, ReadWord, Region};
+use baton_inbox::{LinkParts, RegionLayout};
+use baton_shm::{ReadRegion, ReadWord, Region, Word};
 use core::fmt;
 use rustix::fd::OwnedFd;
 use rustix::net::Shutdown;
@@ -53,9 +53,9 @@ pub struct PeerLink {
     pub in_layout: RegionLayout,
     /// The state word of the peer's inbox.
     pub peer_state: ReadWord,
-    /// The hint page of the peer's inbox.
-    pub peer_hint: Region,
-    /// Which bit of `peer_hint` is ours, always below `MAX_CONNECTIONS`.
+    /// The word of the peer's hint page in which our bit lies.
+    pub peer_hint: Word,
+    /// Our index in the peer's inbox and our bit there, always below `MAX_CONNECTIONS`.
     pub peer_hint_bit: u32,
     /// Wakes the peer.
     pub bell: EventBell,
@@ -67,6 +67,25 @@ pub struct PeerLink {
     pub peer: PeerInfo,
     /// Our end of the connection. Drop it last, when the inbox has unbound the lanes.
     pub connection: Connection,
+}
+
+impl PeerLink {
+    /// What the inbox binds, whom it talks to, and our end, which must outlive the binding.
+    pub fn into_parts(self) -> (LinkParts<EventBell>, PeerInfo, Connection) {
+        let parts = LinkParts {
+            outgoing: self.outgoing,
+            out_layout: self.out_layout,
+            incoming: self.incoming,
+            in_layout: self.in_layout,
+            peer_state: self.peer_state,
+            peer_hint: self.peer_hint,
+            peer_index: self.peer_hint_bit,
+            bell: self.bell,
+            credits: self.credits,
+            granted: self.granted,
+        };
+        (parts, self.peer, self.connection)
+    }
 }
 
 /// Our end of a connection. As long as it lives, the peer sees us alive and our index is taken.

@@ -59,17 +59,31 @@ fn both_sides_get_what_was_agreed_on() {
     // So are the pages.
     server.s_page.word(0).unwrap().store(7, Ordering::Relaxed);
     assert_eq!(ours.peer_state.load(Ordering::Relaxed), 7);
-    theirs
-        .peer_hint
-        .word(0)
-        .unwrap()
-        .fetch_or(2, Ordering::Relaxed);
+    theirs.peer_hint.fetch_or(2, Ordering::Relaxed);
     assert_eq!(client.hint_page.word(0).unwrap().load(Ordering::Relaxed), 2);
     // And the bells: each of these waits would never end otherwise.
     ours.bell.ring();
     server.platform.wait(None);
     theirs.bell.ring();
     client.platform.wait(None);
+}
+
+#[test]
+fn an_inbox_can_bind_what_was_agreed_on() {
+    let server = start();
+    let client = start();
+    let name = unique_name("bind");
+    server.host.listen(&name, INTERFACE, grants()).unwrap();
+    let ours = client
+        .host
+        .connect(&name, INTERFACE, &wants(), TIMEOUT_NS)
+        .unwrap();
+    let theirs = arrival(&server.host);
+    for link in [ours, *theirs] {
+        let (parts, _peer, _connection) = link.into_parts();
+        let bound = baton_inbox::Link::<baton_inbox::InSlot>::new(&parts, 0);
+        assert!(bound.is_ok(), "{:?}", bound.err());
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub use crate::wire::WireError;
 use crate::wire::WireName;
 use baton_inbox::layout::{HINT_WORDS, MAX_CONNECTIONS, STATE_WORDS};
 use baton_inbox::{LayoutError, RegionLayout};
-use baton_shm::{OutOfRange, ReadRegion, ReadWord, Region};
+use baton_shm::{OutOfRange, ReadRegion, ReadWord, Region, Word};
 use core::fmt;
 use core::sync::atomic::Ordering;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -157,7 +157,7 @@ pub(crate) struct Half {
 pub(crate) struct PeerHalf {
     incoming: ReadRegion,
     state: ReadWord,
-    hint: Region,
+    hint: Word,
     hint_bit: u32,
     bell: EventBell,
 }
@@ -261,7 +261,10 @@ impl Half {
             .map_err(memory)?
             .word(0)
             .map_err(|_| JoinError::System(Errno::INVAL))?;
-        let hint = SharedPage::map(hint_page.as_fd(), HINT_WORDS).map_err(memory)?;
+        let hint = SharedPage::map(hint_page.as_fd(), HINT_WORDS)
+            .map_err(memory)?
+            .word(hint_bit as usize / 64)
+            .map_err(|_| JoinError::System(Errno::INVAL))?;
         let bell = EventBell::from_peer(bell).map_err(|error| fault(PeerFault::Bell(error)))?;
         Ok(PeerHalf {
             incoming,

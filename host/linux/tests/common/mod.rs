@@ -20,7 +20,7 @@ pub fn watchdog() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         std::thread::spawn(|| {
-            std::thread::sleep(Duration::from_secs(120));
+            std::thread::sleep(Duration::from_secs(60));
             eprintln!("a test waits for something that does not happen");
             std::process::abort();
         });
