@@ -119,14 +119,14 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// Spins until `count` messages have room.
+    /// Spins until a message has room.
     #[inline(always)]
-    pub fn await_room(&mut self, count: u64) {
-        while self.tail + count - self.cached_head > self.place.capacity {
+    fn await_room(&mut self) {
+        while self.tail - self.cached_head >= self.place.capacity {
             // SAFETY: the head word lies within the area, which outlives this producer.
             // Acquire pairs with the Release in pop: the consumer has read what is overwritten next.
             self.cached_head = unsafe { self.place.head.as_ref() }.load(Ordering::Acquire);
-            if self.tail + count - self.cached_head > self.place.capacity {
+            if self.tail - self.cached_head >= self.place.capacity {
                 std::hint::spin_loop();
             }
         }
@@ -135,20 +135,9 @@ impl<'a> Producer<'a> {
     /// Publishes one message; waits for room.
     #[inline(always)]
     pub fn push(&mut self, message: &Message) {
-        self.await_room(1);
+        self.await_room();
         self.write(self.tail, message);
         self.tail += 1;
-    }
-
-    /// Publishes a batch, last slot first: the consumer, which polls the first, finds all of them at once and does not
-    /// pull lines away while they are being written. Waits for room.
-    #[inline(always)]
-    pub fn push_batch(&mut self, batch: &[Message]) {
-        self.await_room(batch.len() as u64);
-        for (offset, message) in batch.iter().enumerate().rev() {
-            self.write(self.tail + offset as u64, message);
-        }
-        self.tail += batch.len() as u64;
     }
 
     #[inline(always)]
@@ -199,20 +188,6 @@ impl<'a> Consumer<'a> {
         }
         Some(message)
     }
-
-    /// Fills `batch` with what is there; says how many.
-    #[inline(always)]
-    pub fn pop_batch(&mut self, batch: &mut [Message]) -> usize {
-        let mut count = 0;
-        for message in batch {
-            match self.pop() {
-                Some(got) => *message = got,
-                None => break,
-            }
-            count += 1;
-        }
-        count
-    }
 }
 
 #[cfg(test)]
@@ -220,22 +195,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_order_across_many_laps_and_batches() {
+    fn keeps_order_across_many_laps() {
         let area = SharedArea::create(ring_words(8)).expect("memory");
         let mut producer = Producer::new(&area, 0, 8);
         let mut consumer = Consumer::new(&area, 0, 8);
         assert_eq!(consumer.pop(), None);
         let (mut sent, mut received) = (0, 0);
         for size in (1..=6).cycle().take(1000) {
-            let batch: Vec<Message> = (0..size)
-                .map(|offset| Message::with_token(sent + offset))
-                .collect();
-            sent += size;
-            producer.push_batch(&batch);
-            let mut out = [Message::default(); 8];
-            let count = consumer.pop_batch(&mut out);
-            for message in &out[..count] {
-                assert_eq!(*message, Message::with_token(received));
+            for _ in 0..size {
+                producer.push(&Message::with_token(sent));
+                sent += 1;
+            }
+            for _ in 0..size {
+                assert_eq!(consumer.pop(), Some(Message::with_token(received)));
                 received += 1;
             }
         }
