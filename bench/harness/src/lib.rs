@@ -25,7 +25,9 @@ mod stats;
 
 pub use calibrate::{Calibrator, TOLERANCE, await_value, bounce_client, bounce_server};
 pub use callgrind::{Counting, instructions_per_round, total_instructions};
-pub use cpu::{CorePair, allowed_cores, pin, raise_priority, run_delay_ns, set_affinity};
+pub use cpu::{
+    CorePair, allowed_cores, pin, raise_priority, raise_session, run_delay_ns, set_affinity,
+};
 pub use driver::{
     Driver, LocalDriver, MAX_WAITED, RemoteDriver, Sample, Sampler, agree, is_kept, serve_driver,
 };
