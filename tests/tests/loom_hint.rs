@@ -1,0 +1,168 @@
+//! The hint word: senders that set their bit, against a consumer that clears it and then looks only where bits are set.
+//!
+//! Real code: `Scan` (`was_idle` up to `cool`, `warm`, `begin_turn`), `PeerHint::raise`, `sender_fence`, `InSlot` lanes. Property:
+//! when everybody has finished, a message that was not seen has its bit set, so that a turn that looks at hinted lanes only finds
+//! it. (The look at all lanes every 64 turns is not part of the model: the hint alone must do.)
+//!
+//! Bounds: three threads; one sender sends two messages, the other one, on two of 16 bound connections; the consumer does two
+//! turns, in the first of which the first lane becomes cold unless something is there, and a last one when the senders have finished;
+//! at most 5 preemptions.
+//!
+//! Each weakening changes one ordering or one step, in this file only, and must fail.
+//!
+//! Run with `RUSTFLAGS="--cfg loom" cargo test --release -p baton-tests --test loom_hint`.
+#![cfg(loom)]
+
+mod loom_common;
+
+use baton_inbox::scan::{HINT_FROM, IDLE_TURNS, PeerHint};
+use baton_inbox::{Band, InSlot, LaneReader, Scan, sender_fence};
+use baton_shm::{HeapWords, Word};
+use baton_sync::{Ordering, fence};
+use loom::thread;
+use loom_common::{explore, lane, pop, push};
+
+/// What a variant leaves out.
+#[derive(Clone, Copy, PartialEq)]
+enum Without {
+    Nothing,
+    SenderFence,
+    CoolFence,
+    SecondLook,
+    RaiseAtOnce,
+    CoolAtOnce,
+}
+
+/// WEAKENED copy of `PeerHint::raise`: load and store instead of one read-modify-write.
+fn raise_in_two_steps(word: &Word, bit: u64) {
+    let old = word.load(Ordering::Relaxed);
+    if old & bit == 0 {
+        word.store(old | bit, Ordering::Release);
+    }
+}
+
+/// WEAKENED copy of `Scan::cool`: without its fence, or by load and store instead of one read-modify-write.
+fn cool_weakly(word: &Word, bit: u64, without: Without) -> bool {
+    if without == Without::CoolAtOnce {
+        let old = word.load(Ordering::Relaxed);
+        word.store(old & !bit, Ordering::Release);
+        fence(Ordering::SeqCst); // pairs with `sender_fence`
+    } else {
+        word.fetch_and(!bit, Ordering::AcqRel); // pairs with `PeerHint::raise`
+    }
+    true
+}
+
+fn two_senders(without: Without) {
+    explore(5, move || {
+        let hint = HeapWords::region(1);
+        let word = hint.word(0).unwrap();
+        let scan = Scan::new(word.clone());
+        for index in 0..HINT_FROM {
+            scan.bind(index, Band::NORMAL);
+        }
+        // All lanes but the first are cold from the start.
+        word.store(1, Ordering::Relaxed);
+        let mut readers = Vec::new();
+        let mut senders = Vec::new();
+        for (index, messages) in [2u64, 1].into_iter().enumerate() {
+            let (writer, reader) = lane::<InSlot, InSlot>(1);
+            readers.push(reader);
+            let word = word.clone();
+            let peer = PeerHint::new(word.clone(), index as u32);
+            senders.push(thread::spawn(move || {
+                for number in 1..=messages {
+                    push(&writer, number);
+                    if without != Without::SenderFence {
+                        sender_fence();
+                    }
+                    match without {
+                        Without::RaiseAtOnce => raise_in_two_steps(&word, 1 << index),
+                        _ => peer.raise(),
+                    }
+                }
+            }));
+        }
+        let mut seen = [0; 2];
+        // Looks until the lane has become cold are in vain and touch no hint: only their number counts.
+        for _ in 1..IDLE_TURNS {
+            assert!(!scan.was_idle(0));
+        }
+        for _turn in 0..2 {
+            turn(&scan, &word, &readers, &mut seen, without);
+        }
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        turn(&scan, &word, &readers, &mut seen, Without::Nothing);
+        assert_eq!(seen, [2, 1], "a message stays unseen");
+    });
+}
+
+/// One turn, as `rpc`'s node does it.
+fn turn(
+    scan: &Scan,
+    word: &Word,
+    readers: &[LaneReader<InSlot>],
+    seen: &mut [u64; 2],
+    without: Without,
+) {
+    let mut look = |index: usize| {
+        let mut found = 0;
+        while let Some(number) = pop(&readers[index]) {
+            seen[index] += 1;
+            assert_eq!(number, seen[index], "out of order");
+            found += 1;
+        }
+        found
+    };
+    for index in scan.visit(scan.begin_turn(), Band::NORMAL) {
+        let lane = index as usize;
+        if look(lane) != 0 {
+            scan.was_busy(index);
+            continue;
+        }
+        let cold = match without {
+            Without::CoolFence | Without::CoolAtOnce => cool_weakly(word, 1 << index, without),
+            _ => scan.was_idle(index),
+        };
+        if cold && without != Without::SecondLook && look(lane) != 0 {
+            scan.warm(index);
+        }
+    }
+}
+
+#[test]
+fn no_message_stays_unseen() {
+    two_senders(Without::Nothing);
+}
+
+#[test]
+#[should_panic(expected = "a message stays unseen")]
+fn without_the_senders_fence_one_does() {
+    two_senders(Without::SenderFence);
+}
+
+#[test]
+#[should_panic(expected = "a message stays unseen")]
+fn without_the_consumers_fence_one_does() {
+    two_senders(Without::CoolFence);
+}
+
+#[test]
+#[should_panic(expected = "a message stays unseen")]
+fn without_the_second_look_one_does() {
+    two_senders(Without::SecondLook);
+}
+
+#[test]
+#[should_panic(expected = "a message stays unseen")]
+fn when_bits_are_set_by_load_and_store_one_does() {
+    two_senders(Without::RaiseAtOnce);
+}
+
+#[test]
+#[should_panic(expected = "a message stays unseen")]
+fn when_bits_are_cleared_by_load_and_store_one_does() {
+    two_senders(Without::CoolAtOnce);
+}
