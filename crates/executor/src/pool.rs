@@ -10,13 +10,18 @@ use crate::waker::waker;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use baton_inbox::{Band, Platform};
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::future::Future;
 use core::mem::MaybeUninit;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::Context;
 
-type CellOf<F> = UnsafeCell<MaybeUninit<F>>;
+/// A place for one future.
+struct PoolCell<F> {
+    /// Whether a future is in it, running its first poll or waiting.
+    busy: Cell<bool>,
+    future: UnsafeCell<MaybeUninit<F>>,
+}
 
 /// Cells for futures of one type, each with a task entry of its own.
 pub struct Pool<P: Platform, F: Future<Output = ()>> {
@@ -24,7 +29,7 @@ pub struct Pool<P: Platform, F: Future<Output = ()>> {
     first: u16,
     name: &'static str,
     // Option only so that `Drop` can leak it.
-    cells: Option<Box<[CellOf<F>]>>,
+    cells: Option<Box<[PoolCell<F>]>>,
 }
 
 /// What became of a future that was started in a cell.
@@ -60,7 +65,10 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
             name,
             cells: Some(
                 (0..count)
-                    .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+                    .map(|_| PoolCell {
+                        busy: Cell::new(false),
+                        future: UnsafeCell::new(MaybeUninit::uninit()),
+                    })
                     .collect(),
             ),
         })
@@ -85,6 +93,9 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
 
     /// Writes the future that `make` returns into cell `index` and polls it once.
     ///
+    /// A future that has finished is not dropped but forgotten: an `async` block has nothing left then, and the call to its
+    /// destructor is spared. Another kind of future leaks what it still holds.
+    ///
     /// # Errors
     ///
     /// [`CellInUse`]; `make` has not been called then.
@@ -92,21 +103,20 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
     pub fn start(&self, index: u16, make: impl FnOnce() -> F) -> Result<Started, CellInUse> {
         let cells = self.cells.as_deref().unwrap_or(&[]);
         let cell = cells.get(usize::from(index)).ok_or(CellInUse)?;
-        let task = self.task(index);
-        let core = &self.local.core;
-        if core.is_live(task) || core.is_running(task) {
+        if cell.busy.replace(true) {
             return Err(CellInUse);
         }
+        let data: *mut PoolCell<F> = core::ptr::from_ref(cell).cast_mut();
+        let core = &self.local.core;
+        let task = self.task(index);
+        // A panic in `make` or in the poll leaves the cell busy for ever: its future, if there is one, leaks.
         let future = make();
-        let data = cell.get().cast::<F>();
-        // SAFETY: the cell's task is not live, so the cell holds no future, and it is not running, so nobody is inside it.
-        unsafe { data.write(future) };
+        // SAFETY: the cell was not busy, so no future is in it and nobody is inside one.
+        unsafe { cell.future.get().cast::<F>().write(future) };
         core.begin_poll(task);
-        let guard = DropOnUnwind(data);
-        // SAFETY: the future was just written and does not move while it lives: cells stay where they are (`Drop` leaks them
-        // rather than free one in use).
+        // SAFETY: the future was just written and does not move while the cell is busy: cells stay where they are (`Drop`
+        // leaks them rather than free a busy one).
         let finished = unsafe { poll::<P, F>(data.cast(), core.waker_data(task)) };
-        core::mem::forget(guard);
         core.end_poll();
         if finished {
             return Ok(Started::Finished);
@@ -131,53 +141,50 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
 
 impl<P: Platform, F: Future<Output = ()>> Drop for Pool<P, F> {
     fn drop(&mut self) {
-        let count = self.cells.as_ref().map_or(0, |cells| cells.len());
-        let mut all_gone = true;
-        for index in 0..count {
-            all_gone &= self.local.core.cancel_now(self.first + index as u16);
+        let cells = self.cells.as_deref().unwrap_or(&[]);
+        for index in 0..cells.len() {
+            self.local.core.cancel_now(self.first + index as u16);
         }
-        if all_gone {
-            self.local.core.release(self.first, count);
+        if cells.iter().all(|cell| !cell.busy.get()) {
+            self.local.core.release(self.first, cells.len());
         } else {
-            // One of the handlers is being polled right now and dropped its own pool. Its cell must outlive it.
+            // One of the handlers is being polled right now and dropped its own pool, or has panicked. Its cell must outlive it.
             core::mem::forget(self.cells.take());
         }
     }
 }
 
-/// Drops the future if its first poll panics.
-struct DropOnUnwind<F>(*mut F);
-
-impl<F> Drop for DropOnUnwind<F> {
-    fn drop(&mut self) {
-        // SAFETY: only dropped when the first poll unwound; the future is still in its cell and nobody else will drop it.
-        unsafe { self.0.drop_in_place() };
-    }
-}
-
+/// Polls the future in a cell; when it has finished, the cell is free again.
+///
+/// The future's destructor does not run then: what is started here is an `async` block or leaves nothing to drop like one,
+/// see [`Pool::start`].
+///
 /// # Safety
 ///
-/// `data` points to a pinned, live `F`.
+/// `data` points to a busy cell whose future has not finished.
 #[inline]
 unsafe fn poll<P: Platform, F: Future<Output = ()>>(data: *mut (), waker_data: usize) -> bool {
-    let future = data.cast::<F>();
+    // SAFETY: the caller promises a cell. Only shared references to cells exist.
+    let cell = unsafe { &*data.cast::<PoolCell<F>>() };
     let waker = waker::<P>(waker_data);
     let mut context = Context::from_waker(&waker);
-    // SAFETY: the caller promises a live, pinned future.
-    match unsafe { Pin::new_unchecked(&mut *future) }.poll(&mut context) {
-        Poll::Ready(()) => {
-            // SAFETY: it has finished and is dropped exactly here; the caller does not touch it again.
-            unsafe { future.drop_in_place() };
-            true
-        }
-        Poll::Pending => false,
+    // SAFETY: the cell is busy, so there is a future, pinned in it; polls do not nest, so this is the only reference to it.
+    let future = unsafe { Pin::new_unchecked((*cell.future.get()).assume_init_mut()) };
+    let finished = future.poll(&mut context).is_ready();
+    if finished {
+        cell.busy.set(false);
     }
+    finished
 }
 
 /// # Safety
 ///
-/// `data` points to a live `F` that is not touched again.
-unsafe fn cancel<F>(data: *mut ()) {
-    // SAFETY: the caller promises it.
-    unsafe { data.cast::<F>().drop_in_place() };
+/// `data` points to a busy cell whose future has not finished and is not running.
+unsafe fn cancel<F>(data: *mut (), _waker_data: usize) -> bool {
+    // SAFETY: the caller promises a cell.
+    let cell = unsafe { &*data.cast::<PoolCell<F>>() };
+    // SAFETY: the cell is busy, so there is a future; it is dropped exactly here.
+    unsafe { cell.future.get().cast::<F>().drop_in_place() };
+    cell.busy.set(false);
+    true
 }

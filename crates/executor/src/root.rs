@@ -46,7 +46,7 @@ impl<'a, F: Future> RootTask<'a, F> {
             index,
             Body {
                 poll: poll::<P, F>,
-                cancel: |_data| {},
+                cancel: |_data, _waker| true,
                 data,
             },
             "root",

@@ -147,12 +147,13 @@ unsafe fn poll<P: Platform, F: Future>(data: *mut (), waker_data: usize) -> bool
 /// # Safety
 ///
 /// As for `poll`, and `data` is not touched again.
-unsafe fn cancel<F: Future>(data: *mut ()) {
+unsafe fn cancel<F: Future>(data: *mut (), _waker_data: usize) -> bool {
     // SAFETY: the caller promises it.
     let task = unsafe { Box::from_raw(data.cast::<Spawned<F>>()) };
     let outcome = task.outcome.clone();
     drop(task);
     outcome.set(State::Cancelled);
+    true
 }
 
 impl<P: Platform, T> JoinHandle<P, T> {

@@ -28,7 +28,6 @@ pub const MAX_TASKS: usize = NO_TASK as usize;
 
 const QUEUED: u8 = 1;
 const LIVE: u8 = 2;
-const CANCEL: u8 = 4;
 /// The entry goes back to the free ones when its future ends; others belong to a pool.
 const SPAWNED: u8 = 8;
 
@@ -38,12 +37,13 @@ const SPAWNED: u8 = 8;
 ///
 /// `data` must be the pointer that was stored beside this function, and its future must not have finished.
 pub(crate) type PollFn = unsafe fn(data: *mut (), waker: usize) -> bool;
-/// Drops the future behind `data` without polling it.
+/// Drops the future behind `data` without polling it, and is always finished with that. It has the same type, so that it can
+/// take the place of the poll.
 ///
 /// # Safety
 ///
 /// As for [`PollFn`].
-pub(crate) type CancelFn = unsafe fn(data: *mut ());
+pub(crate) type CancelFn = PollFn;
 
 /// How a task's future is reached.
 #[derive(Clone, Copy)]
@@ -240,7 +240,11 @@ impl Core {
         if let Some(task) = self.tasks.get(usize::from(index))
             && task.flags.get() & LIVE != 0
         {
-            task.flags.set(task.flags.get() | CANCEL);
+            // From now on a poll drops the future instead. This spares each poll a look at a flag.
+            task.body.set(task.body.get().map(|body| Body {
+                poll: body.cancel,
+                ..body
+            }));
             self.wake(index);
         }
     }
@@ -323,9 +327,6 @@ impl Core {
             return;
         };
         let Some(body) = task.body.get() else { return };
-        if task.flags.get() & CANCEL != 0 {
-            return self.drop_future(index, body);
-        }
         self.begin_poll(index);
         // SAFETY: the body was stored by `set_live` together with its data pointer, and `set_dead` clears it when the future
         // has finished or been dropped. Polls do not nest: only `turn` polls, and it refuses to run inside a poll.
@@ -355,7 +356,7 @@ impl Core {
     fn drop_future(&self, index: u16, body: Body) {
         self.set_dead(index);
         // SAFETY: as in `poll`; the entry is dead now, so nothing reaches the future again.
-        unsafe { (body.cancel)(body.data) };
+        unsafe { (body.cancel)(body.data, self.waker_data(index)) };
     }
 
     /// Drops the future of `index` now, if it is live; says no if it must wait because it is running.
@@ -380,12 +381,6 @@ impl Core {
     #[inline]
     pub(crate) fn running(&self) -> u16 {
         self.running.get()
-    }
-
-    /// Whether task `index` is being polled right now.
-    #[inline]
-    pub(crate) fn is_running(&self, index: u16) -> bool {
-        self.running.get() == index
     }
 
     /// The task of a waker, if it is one of this executor's.

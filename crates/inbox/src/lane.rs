@@ -6,7 +6,7 @@
 //! There is no check for room here. Who writes holds a credit for the message, and credits never outnumber the slots
 //! (`baton-rpc` keeps that promise and proves it); a writer that breaks it overwrites its own messages and no one else's.
 
-use crate::message::{Info, Message, PAYLOAD, PAYLOAD_WORDS, Token};
+use crate::message::{Info, PAYLOAD, PAYLOAD_WORDS, Token};
 use crate::publication::{Publication, TailOutOfRange};
 use baton_shm::{ReadSlot, ReadSlots, ReadWord, Word, WriteSlot, WriteSlots};
 use baton_sync::Ordering;
@@ -99,7 +99,7 @@ impl<U: Publication> LaneWriter<U> {
         // Relaxed: published below.
         slot.store(1, token.raw(), Ordering::Relaxed);
         payload(&mut PayloadWriter { slot, word: 0 });
-        U::publish(&self.publication, &self.slots, position, info);
+        U::publish(&self.publication, slot, position, info);
         self.tail.set(position.wrapping_add(1));
     }
 
@@ -132,24 +132,18 @@ impl<U: Publication> LaneReader<U> {
         self.head.get()
     }
 
-    /// The head of the next message, if it has been published.
+    /// The next message, if it has been published.
     ///
     /// # Errors
     ///
     /// [`TailOutOfRange`]: the writer is corrupt; quarantine it.
     #[inline]
-    pub fn peek(&self) -> Result<Option<Info>, TailOutOfRange> {
-        U::peek(&self.publication, &self.slots, self.head.get())
+    pub fn peek(&self) -> Result<Option<Found<'_>>, TailOutOfRange> {
+        let found = U::peek(&self.publication, &self.slots, self.head.get())?;
+        Ok(found.map(|(slot, info)| Found { slot, info }))
     }
 
-    /// The token of the message that [`LaneReader::peek`] has just found.
-    #[inline]
-    pub fn token(&self) -> Token {
-        // Relaxed: ordered by the Acquire in `Publication::peek`.
-        Token::from_raw(self.slots.slot(self.head.get()).load(1, Ordering::Relaxed))
-    }
-
-    /// The payload of the message that [`LaneReader::peek`] has just found.
+    /// The payload of the message that [`LaneReader::peek`] found last and that has not been passed.
     #[inline]
     pub fn payload(&self) -> PayloadReader<'_> {
         PayloadReader {
@@ -158,25 +152,48 @@ impl<U: Publication> LaneReader<U> {
         }
     }
 
-    /// A private copy of that message, as many words as `info` says.
-    #[inline]
-    pub fn copy(&self, info: Info) -> Message {
-        let mut payload = [0; PAYLOAD_WORDS];
-        let slot = self.slots.slot(self.head.get());
-        for (index, word) in payload.iter_mut().enumerate().take(info.words()) {
-            // Relaxed: ordered by the Acquire in `Publication::peek`.
-            *word = slot.load(PAYLOAD + index, Ordering::Relaxed);
-        }
-        Message {
-            info,
-            token: self.token(),
-            payload,
-        }
-    }
-
     /// Goes on to the next message. The slot still belongs to the reader until the head is published.
     #[inline]
     pub fn advance(&self) {
         self.head.set(self.head.get().wrapping_add(1));
+    }
+}
+
+/// A message that lies in its slot.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    slot: ReadSlot<'a>,
+    info: Info,
+}
+
+impl<'a> Found<'a> {
+    /// Kind, method and length.
+    #[inline]
+    pub fn info(&self) -> Info {
+        self.info
+    }
+
+    /// Reads the token. Read it once: the peer may change it.
+    #[inline]
+    pub fn token(&self) -> Token {
+        // Relaxed: ordered by the Acquire in `Publication::peek`.
+        Token::from_raw(self.slot.load(1, Ordering::Relaxed))
+    }
+
+    /// The payload, word by word.
+    #[inline]
+    pub fn payload(&self) -> PayloadReader<'a> {
+        PayloadReader {
+            slot: self.slot,
+            word: 0,
+        }
+    }
+
+    /// A private copy of all payload words, those behind the message's length included; they mean nothing.
+    #[inline]
+    pub fn copy(&self) -> [u64; PAYLOAD_WORDS] {
+        // Straight-line: cheaper than stopping at the length.
+        // Relaxed: ordered by the Acquire in `Publication::peek`.
+        core::array::from_fn(|index| self.slot.load(PAYLOAD + index, Ordering::Relaxed))
     }
 }

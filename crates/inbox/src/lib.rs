@@ -30,10 +30,10 @@ pub mod publication;
 pub mod scan;
 pub mod state;
 
-pub use lane::{LaneReader, LaneWriter, PayloadReader, PayloadWriter};
+pub use lane::{Found, LaneReader, LaneWriter, PayloadReader, PayloadWriter};
 pub use layout::{LayoutError, MAX_CONNECTIONS, RegionLayout};
 pub use link::{HeadOutOfRange, Link, LinkError, LinkParts};
-pub use message::{Info, Kind, Message, PAYLOAD_WORDS, Status, Token};
+pub use message::{Info, Kind, PAYLOAD_WORDS, Status, Token};
 pub use platform::{Bell, Platform};
 pub use publication::{InSlot, Publication, TailOutOfRange, TailWord};
 pub use scan::{BANDS, Band, Scan};

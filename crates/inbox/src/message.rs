@@ -98,16 +98,22 @@ impl Info {
         })
     }
 
+    /// Whether the kind is that of a request.
+    #[inline]
+    pub fn is_request(self) -> bool {
+        (self.0 >> 8) as u8 == Kind::Request as u8
+    }
+
     /// The method of a request, or the status of an answer.
     #[inline]
     pub fn method(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
-    /// How many payload words the message says it has, cut to what a slot can hold.
+    /// How many payload words the message says it has: up to 255, though a slot holds only [`PAYLOAD_WORDS`].
     #[inline]
     pub fn words(self) -> usize {
-        (self.0 as usize & 0xff).min(PAYLOAD_WORDS)
+        self.0 as usize & 0xff
     }
 }
 
@@ -166,15 +172,4 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.index(), self.generation())
     }
-}
-
-/// A private copy of one message, or a message being written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Kind, method and length.
-    pub info: Info,
-    /// The token it carries.
-    pub token: Token,
-    /// Its payload; words behind the length are zero.
-    pub payload: [u64; PAYLOAD_WORDS],
 }

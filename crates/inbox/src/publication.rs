@@ -10,7 +10,7 @@
 //! Both use positions of 32 bits that wrap; a lane has at most 2^14 slots, so an old sequence is never mistaken for a new one.
 
 use crate::message::Info;
-use baton_shm::{ReadSlots, ReadWord, Word, WriteSlots};
+use baton_shm::{ReadSlot, ReadSlots, ReadWord, Word, WriteSlot};
 use baton_sync::Ordering;
 use core::cell::Cell;
 
@@ -30,20 +30,20 @@ pub trait Publication: 'static {
     /// A reader whose first message comes from position `start`.
     fn reader(tail: ReadWord, start: u32) -> Self::Reader;
 
-    /// Publishes the slot at `position`, whose words 1.. are written already.
-    fn publish(writer: &Self::Writer, slots: &WriteSlots, position: u32, info: Info);
+    /// Publishes `slot`, the one at `position`, whose words 1.. are written already.
+    fn publish(writer: &Self::Writer, slot: WriteSlot<'_>, position: u32, info: Info);
     /// Publishes what `publish` held back; `tail` is the next position to write.
     fn flush(writer: &Self::Writer, tail: u32);
-    /// Whether the slot at `position` has been published, and with what head.
+    /// The slot at `position`, and the head it was published with, if it has been.
     ///
     /// # Errors
     ///
     /// [`TailOutOfRange`]: the peer is corrupt.
-    fn peek(
+    fn peek<'a>(
         reader: &Self::Reader,
-        slots: &ReadSlots,
+        slots: &'a ReadSlots,
         position: u32,
-    ) -> Result<Option<Info>, TailOutOfRange>;
+    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange>;
 }
 
 /// The sequence number stands in the slot.
@@ -57,24 +57,29 @@ impl Publication for InSlot {
     fn reader(_tail: ReadWord, _start: u32) {}
 
     #[inline]
-    fn publish(_: &(), slots: &WriteSlots, position: u32, info: Info) {
+    fn publish(_: &(), slot: WriteSlot<'_>, position: u32, info: Info) {
         let sequence = position.wrapping_add(1);
         let head = u64::from(sequence) | u64::from(info.raw()) << 32;
         // Release: pairs with the Acquire load in `peek`; whoever sees this sequence sees the words written before.
-        slots.slot(position).store(0, head, Ordering::Release);
+        slot.store(0, head, Ordering::Release);
     }
 
     #[inline]
     fn flush(_: &(), _tail: u32) {}
 
     #[inline]
-    fn peek(_: &(), slots: &ReadSlots, position: u32) -> Result<Option<Info>, TailOutOfRange> {
+    fn peek<'a>(
+        _: &(),
+        slots: &'a ReadSlots,
+        position: u32,
+    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
+        let slot = slots.slot(position);
         // Acquire: pairs with the Release store in `publish`.
-        let head = slots.slot(position).load(0, Ordering::Acquire);
+        let head = slot.load(0, Ordering::Acquire);
         if head as u32 != position.wrapping_add(1) {
             return Ok(None);
         }
-        Ok(Some(Info::from_raw((head >> 32) as u32)))
+        Ok(Some((slot, Info::from_raw((head >> 32) as u32))))
     }
 }
 
@@ -119,11 +124,9 @@ impl Publication for TailWord {
     }
 
     #[inline]
-    fn publish(writer: &TailWriter, slots: &WriteSlots, position: u32, info: Info) {
+    fn publish(writer: &TailWriter, slot: WriteSlot<'_>, position: u32, info: Info) {
         // Relaxed: the tail's Release store publishes it.
-        slots
-            .slot(position)
-            .store(0, u64::from(info.raw()) << 32, Ordering::Relaxed);
+        slot.store(0, u64::from(info.raw()) << 32, Ordering::Relaxed);
         let tail = position.wrapping_add(1);
         if tail.wrapping_sub(writer.published.get()) >= Self::BATCH {
             Self::flush(writer, tail);
@@ -140,11 +143,11 @@ impl Publication for TailWord {
     }
 
     #[inline]
-    fn peek(
+    fn peek<'a>(
         reader: &TailReader,
-        slots: &ReadSlots,
+        slots: &'a ReadSlots,
         position: u32,
-    ) -> Result<Option<Info>, TailOutOfRange> {
+    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
         if reader.seen.get() == position {
             // Acquire: pairs with the Release store in `flush`.
             let tail = reader.tail.load(Ordering::Acquire) as u32;
@@ -157,7 +160,8 @@ impl Publication for TailWord {
             }
         }
         // Relaxed: ordered by the Acquire load of the tail.
-        let head = slots.slot(position).load(0, Ordering::Relaxed);
-        Ok(Some(Info::from_raw((head >> 32) as u32)))
+        let slot = slots.slot(position);
+        let head = slot.load(0, Ordering::Relaxed);
+        Ok(Some((slot, Info::from_raw((head >> 32) as u32))))
     }
 }

@@ -150,9 +150,9 @@ impl<P> Clone for Client<P> {
     }
 }
 
-pub struct Call<'c, P, A, T>(Result<T, CallError>, PhantomData<(&'c P, A)>);
+pub struct Call<'c, P, T>(Result<T, CallError>, PhantomData<&'c P>);
 
-impl<P, A, T> IntoFuture for Call<'_, P, A, T> {
+impl<P, T> IntoFuture for Call<'_, P, T> {
     type Output = Result<T, CallError>;
     type IntoFuture = Ready<Self::Output>;
     fn into_future(self) -> Self::IntoFuture {
@@ -160,7 +160,7 @@ impl<P, A, T> IntoFuture for Call<'_, P, A, T> {
     }
 }
 
-pub type BulkCall<P, T> = Call<'static, P, (), (T, Vec<u8>)>;
+pub type BulkCall<P, T> = Call<'static, P, (T, Vec<u8>)>;
 
 impl<P: Platform> Client<P> {
     fn to<S: Service<P>>(service: S) -> Self {
@@ -194,7 +194,7 @@ impl<P: Platform> Client<P> {
         }
     }
 
-    pub fn call<A: Wire, T: Wire>(&self, method: u16, args: A) -> Call<'_, P, A, T> {
+    pub fn call<A: Wire, T: Wire>(&self, method: u16, args: A) -> Call<'_, P, T> {
         let answer = (self.serve)(method, words_of(&args), None);
         let value = answer.map(|(words, _)| T::get(&mut SliceReader::new(&words)).unwrap());
         Call(value, PhantomData)
@@ -203,7 +203,7 @@ impl<P: Platform> Client<P> {
         &self,
         method: u16,
         args: A,
-    ) -> Result<Call<'_, P, A, T>, TryCallError<A>> {
+    ) -> Result<Call<'_, P, T>, TryCallError<A>> {
         Ok(self.call(method, args))
     }
     pub fn call_bulk<A: Wire, T: Wire>(

@@ -14,7 +14,7 @@ use crate::call::{Answer, Client};
 use crate::connection::Connection;
 use crate::error::{CallError, TooLong, TryCallError};
 use crate::serve::Request;
-use crate::tokens::{NO_ENTRY, State};
+use crate::tokens::{Entry, NO_ENTRY, State};
 use crate::wire::{Wire, WireWriter};
 use alloc::rc::Rc;
 use baton_inbox::{Info, Kind, Platform, Status};
@@ -67,7 +67,7 @@ impl<P: Platform> Client<P> {
     /// [`CallError::Failed`] when the connection has ended, [`CallError::NoCredits`] when the peer granted none.
     pub async fn buffer(&self) -> Result<Buffer<P>, CallError> {
         let entry = self.0.credit().await?;
-        Buffer::new(self.0.clone(), entry)
+        Buffer::new(&self.0, entry)
     }
 
     /// A credit and its buffer, if one is free now.
@@ -81,7 +81,7 @@ impl<P: Platform> Client<P> {
             return Err(TryCallError::Failed((), failure));
         }
         let entry = connection.take_settled().ok_or(TryCallError::Full(()))?;
-        Buffer::new(connection.clone(), entry).map_err(|_| TryCallError::Full(()))
+        Buffer::new(connection, entry).map_err(|_| TryCallError::Full(()))
     }
 
     /// Calls `method` with the payload in `buffer`, whose credit pays for it.
@@ -95,10 +95,13 @@ impl<P: Platform> Client<P> {
         let (connection, entry, len_bytes) = buffer.into_parts();
         if Rc::ptr_eq(&connection, &self.0) {
             let info = Info::new(Kind::Request, method, A::WORDS + 1);
-            connection.submit_with(entry, info, |out| {
-                args.put(out);
-                WireWriter::word(out, len_bytes as u64);
-            });
+            if let Some(entry) = connection.tokens.entry(entry) {
+                entry.state.set(State::Plain);
+                connection.submit_with(entry, info, |out| {
+                    args.put(out);
+                    WireWriter::word(out, len_bytes as u64);
+                });
+            }
             BulkCall {
                 connection,
                 entry,
@@ -106,7 +109,7 @@ impl<P: Platform> Client<P> {
             }
         } else {
             // A buffer of another connection pays for nothing here.
-            connection.tokens.release(entry);
+            connection.abandon(entry);
             BulkCall {
                 connection: self.0.clone(),
                 entry: NO_ENTRY,
@@ -117,25 +120,23 @@ impl<P: Platform> Client<P> {
 }
 
 impl<P: Platform> Buffer<P> {
-    fn new(connection: Rc<Connection<P>>, entry: u16) -> Result<Self, CallError> {
-        if let Some(entry) = connection.tokens.entry(entry) {
-            entry.state.set(State::Leased);
-        }
+    fn new(connection: &Rc<Connection<P>>, entry: &Entry) -> Result<Self, CallError> {
+        entry.state.set(State::Leased);
         let layout = &connection.out_layout;
         let bytes = WriteBytes::new(
             &connection.outgoing,
-            layout.request_bulk(entry),
+            layout.request_bulk(entry.index()),
             layout.request_bulk_bytes() as usize,
         );
         match bytes {
             Ok(bytes) => Ok(Buffer {
-                connection,
-                entry,
+                connection: connection.clone(),
+                entry: entry.index(),
                 bytes,
                 len_bytes: 0,
             }),
             Err(_) => {
-                connection.tokens.release(entry);
+                connection.release(entry);
                 Err(CallError::NoCredits)
             }
         }
@@ -171,7 +172,7 @@ impl<P: Platform> Buffer<P> {
 impl<P: Platform> Drop for Buffer<P> {
     fn drop(&mut self) {
         if self.entry != NO_ENTRY {
-            self.connection.tokens.release(self.entry);
+            self.connection.abandon(self.entry);
         }
     }
 }
@@ -286,29 +287,35 @@ impl<P: Platform, T: Wire> Future for BulkCall<P, T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let polled = this.connection.poll_answer(this.entry, context);
-        let Poll::Ready(answer) = polled else {
+        let Some(entry) = this.connection.tokens.entry(this.entry) else {
+            return Poll::Ready(Err(CallError::NoCredits));
+        };
+        let Poll::Ready(answer) = this.connection.poll_answer(entry, context) else {
             return Poll::Pending;
         };
-        let entry = core::mem::replace(&mut this.entry, NO_ENTRY);
-        Poll::Ready(answer.and_then(|answer| this.finish(entry, answer)))
+        this.entry = NO_ENTRY;
+        let answer = match answer {
+            Ok(answer) => this.finish(entry, answer),
+            Err(error) => Err(error),
+        };
+        Poll::Ready(answer)
     }
 }
 
 impl<P: Platform, T: Wire> BulkCall<P, T> {
-    fn finish(&self, entry: u16, answer: Answer) -> Result<BulkAnswer<P, T>, CallError> {
+    fn finish(&self, entry: &Entry, answer: Answer) -> Result<BulkAnswer<P, T>, CallError> {
         let connection = &self.connection;
         let value = answer.read::<P, T>(connection);
         let len_bytes = answer.bulk_len(connection, T::WORDS);
         // The credit is released and taken again at once: its token is spent, and the next call gets a new generation.
         connection.lease_again(entry);
-        let buffer = Buffer::new(connection.clone(), entry)?;
+        let buffer = Buffer::new(connection, entry)?;
         let value = value?;
         let layout = &connection.in_layout;
         if len_bytes > u64::from(layout.answer_bulk_bytes()) {
             return Err(CallError::BadAnswer);
         }
-        let at = layout.answer_bulk(entry);
+        let at = layout.answer_bulk(entry.index());
         let bytes = ReadBytes::new(&connection.incoming, at, len_bytes as usize)
             .map_err(|_| CallError::BadAnswer)?;
         Ok(BulkAnswer {

@@ -5,11 +5,13 @@
 
 use crate::connection::Connection;
 use crate::error::{CallError, SendError, TryCallError};
-use crate::tokens::{NO_ENTRY, State};
+use crate::tokens::{Entry, NO_ENTRY, Queued, State};
 use crate::wire::{Wire, WireReader, WireWriter};
 use alloc::rc::Rc;
 use baton_executor::NO_TASK;
-use baton_inbox::{Info, Kind, PayloadReader, PayloadWriter, Platform};
+use baton_inbox::{
+    Info, Kind, PAYLOAD_WORDS, PayloadReader, PayloadWriter, Platform, Status, Token,
+};
 use baton_trace::Step;
 use core::future::Future;
 use core::marker::PhantomData;
@@ -41,17 +43,16 @@ impl<P: Platform> Clone for Client<P> {
 
 /// A call that is under way or waits for a credit; dropping it cancels it.
 #[must_use = "a call that is dropped is cancelled"]
-pub struct Call<'c, P: Platform, A: Wire, T: Wire> {
-    connection: &'c Rc<Connection<P>>,
-    /// The entry, when the request has been submitted.
-    entry: u16,
-    method: u16,
-    /// The place in the queue for credits, and the arguments, when it has not.
-    queued: Option<(u64, A)>,
+pub struct Call<'c, P: Platform, T: Wire> {
+    connection: &'c Connection<P>,
+    /// Its credit, while the request is out or its answer has not been taken.
+    entry: Option<&'c Entry>,
+    /// Its place in the queue for credits, when it had to wait for one.
+    ticket: Option<u64>,
     result: PhantomData<fn() -> T>,
 }
 
-impl<P: Platform, A: Wire, T: Wire> Unpin for Call<'_, P, A, T> {}
+impl<P: Platform, T: Wire> Unpin for Call<'_, P, T> {}
 
 impl<P: Platform> Client<P> {
     /// The connection that this client calls over.
@@ -59,22 +60,22 @@ impl<P: Platform> Client<P> {
         &self.0
     }
 
-    /// Calls `method`: writes the request at once if a credit is free, else waits its turn when polled.
+    /// Calls `method`: writes the request at once if a credit is free, else when one is.
     #[inline]
-    pub fn call<A: Wire, T: Wire>(&self, method: u16, args: A) -> Call<'_, P, A, T> {
-        let connection = &self.0;
-        let (entry, queued) = match connection.tokens.take() {
+    pub fn call<A: Wire, T: Wire>(&self, method: u16, args: A) -> Call<'_, P, T> {
+        let connection = &*self.0;
+        let entry = connection.tokens.take();
+        let ticket = match entry {
             Some(entry) => {
                 connection.submit(entry, method, &args);
-                (entry, None)
+                None
             }
-            None => (NO_ENTRY, Some((connection.wait_for_credit(), args))),
+            None => Some(connection.queue_call(method, &args)),
         };
         Call {
             connection,
             entry,
-            method,
-            queued,
+            ticket,
             result: PhantomData,
         }
     }
@@ -89,24 +90,21 @@ impl<P: Platform> Client<P> {
         &self,
         method: u16,
         args: A,
-    ) -> Result<Call<'_, P, A, T>, TryCallError<A>> {
-        let connection = &self.0;
+    ) -> Result<Call<'_, P, T>, TryCallError<A>> {
+        let connection = &*self.0;
         if let Some(failure) = connection.failure() {
             return Err(TryCallError::Failed(args, failure));
         }
-        match connection.take_settled() {
-            Some(entry) => {
-                connection.submit(entry, method, &args);
-                Ok(Call {
-                    connection,
-                    entry,
-                    method,
-                    queued: None,
-                    result: PhantomData,
-                })
-            }
-            None => Err(TryCallError::Full(args)),
-        }
+        let Some(entry) = connection.take_settled() else {
+            return Err(TryCallError::Full(args));
+        };
+        connection.submit(entry, method, &args);
+        Ok(Call {
+            connection,
+            entry: Some(entry),
+            ticket: None,
+            result: PhantomData,
+        })
     }
 
     /// Sends `method` one way if a credit is free now: nothing comes back, not even an error from the other side.
@@ -143,28 +141,23 @@ impl<P: Platform> Client<P> {
 }
 
 impl<P: Platform> Connection<P> {
-    /// Step 2: writes the request of entry `index`, which the caller has just taken.
+    /// Step 2: writes the request of `entry`, which the caller has just taken.
     #[inline]
-    fn submit<A: Wire>(&self, index: u16, method: u16, args: &A) {
+    fn submit<A: Wire>(&self, entry: &Entry, method: u16, args: &A) {
         let info = Info::new(Kind::Request, method, A::WORDS);
-        self.submit_with(index, info, |out| args.put(out));
+        self.submit_with(entry, info, |out| args.put(out));
     }
 
     #[inline]
     pub(crate) fn submit_with(
         &self,
-        index: u16,
+        entry: &Entry,
         info: Info,
         payload: impl FnOnce(&mut PayloadWriter<'_>),
     ) {
-        let Some(entry) = self.tokens.entry(index) else {
-            return;
-        };
-        let token = self.tokens.token(index, entry);
+        let token = entry.token();
         entry.expect.set(token);
-        entry.state.set(State::Waiting);
         entry.waiter.set(NO_TASK);
-        entry.method.set(info.method());
         entry.position.set(self.link.requests_out.tail());
         if self.tracing() {
             let task = self.ledger.handle.running();
@@ -175,23 +168,18 @@ impl<P: Platform> Connection<P> {
         self.mark_dirty();
     }
 
-    fn send<A: Wire>(&self, index: u16, method: u16, args: &A) {
-        let Some(entry) = self.tokens.entry(index) else {
-            return;
-        };
-        let token = self.tokens.token(index, entry);
+    fn send<A: Wire>(&self, entry: &Entry, method: u16, args: &A) {
         entry.state.set(State::OneWay);
-        entry.method.set(method);
         entry.position.set(self.link.requests_out.tail());
-        self.tokens.push_by_head(index);
+        self.tokens.push_by_head(entry);
         if self.tracing() {
             let task = self.ledger.handle.running();
-            self.event(Step::OneWay, task, token, u32::from(method));
+            self.event(Step::OneWay, task, entry.token(), u32::from(method));
         }
         let info = Info::new(Kind::OneWay, method, A::WORDS);
         self.link
             .requests_out
-            .push(info, token, |out| args.put(out));
+            .push(info, entry.token(), |out| args.put(out));
         self.mark_dirty();
         if self.tokens.starving.get() != 0 {
             self.mark_unsettled();
@@ -199,32 +187,79 @@ impl<P: Platform> Connection<P> {
     }
 
     /// Takes a free credit, looking at the peer's head when there seems to be none.
-    pub(crate) fn take_settled(&self) -> Option<u16> {
-        if let Some(index) = self.tokens.take() {
-            return Some(index);
+    #[inline]
+    pub(crate) fn take_settled(&self) -> Option<&Entry> {
+        match self.tokens.take() {
+            Some(entry) => Some(entry),
+            None => self.settle_and_take(),
         }
+    }
+
+    #[cold]
+    fn settle_and_take(&self) -> Option<&Entry> {
         if self.tokens.has_by_head() && self.failure().is_none() {
             self.settle();
         }
         self.tokens.take()
     }
 
+    /// Queues a call for a credit; it is submitted by whoever gives one back.
+    #[cold]
+    #[inline(never)]
+    fn queue_call<A: Wire>(&self, method: u16, args: &A) -> u64 {
+        let mut words = [0; PAYLOAD_WORDS];
+        args.put(&mut crate::wire::SliceWriter::new(&mut words));
+        let info = Info::new(Kind::Request, method, A::WORDS);
+        self.wait_for_credit(Some((info, words)))
+    }
+
     /// Joins the queue for credits.
     #[cold]
-    fn wait_for_credit(&self) -> u64 {
-        let ticket = self.tokens.queue();
+    fn wait_for_credit(&self, request: Option<Queued>) -> u64 {
+        let ticket = self.tokens.queue(request);
         if self.tokens.has_by_head() && self.failure().is_none() {
             self.mark_unsettled();
         }
         if self.tracing() {
             let task = self.ledger.handle.running();
-            self.event(Step::CreditWait, task, baton_inbox::Token::NONE, 0);
+            self.event(Step::CreditWait, task, Token::NONE, 0);
         }
         ticket
     }
 
+    /// A credit is free again: the first who waits for one gets it, and its request goes out.
+    #[inline]
+    pub(crate) fn release(&self, entry: &Entry) {
+        if let Some((info, payload)) = self.tokens.release(entry) {
+            self.submit_queued(entry, info, payload);
+        }
+    }
+
+    #[cold]
+    fn submit_queued(&self, entry: &Entry, info: Info, payload: [u64; PAYLOAD_WORDS]) {
+        if self.failure().is_some() {
+            return;
+        }
+        let waiter = entry.waiter.get();
+        entry.state.set(State::Plain);
+        self.submit_with(entry, info, |out| {
+            for word in payload.iter().take(info.words()) {
+                out.word(*word);
+            }
+        });
+        entry.waiter.set(waiter);
+    }
+
+    /// Leaves the queue for credits; what was granted or submitted meanwhile is given back or cancelled.
+    #[cold]
+    fn leave_queue(&self, ticket: u64) {
+        if let Some(entry) = self.tokens.leave(ticket) {
+            self.abandon(entry.index());
+        }
+    }
+
     /// Waits for a credit.
-    pub(crate) fn credit(self: &Rc<Self>) -> Credit<'_, P> {
+    pub(crate) fn credit(&self) -> Credit<'_, P> {
         Credit {
             connection: self,
             ticket: None,
@@ -234,13 +269,13 @@ impl<P: Platform> Connection<P> {
 
 /// Waits for a credit, in the order of those who wait.
 pub(crate) struct Credit<'c, P: Platform> {
-    connection: &'c Rc<Connection<P>>,
+    connection: &'c Connection<P>,
     ticket: Option<u64>,
 }
 
-impl<P: Platform> Future for Credit<'_, P> {
-    /// An entry in state `Leased`, or free and taken.
-    type Output = Result<u16, CallError>;
+impl<'c, P: Platform> Future for Credit<'c, P> {
+    /// An entry that has been taken.
+    type Output = Result<&'c Entry, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let connection = self.connection;
@@ -253,18 +288,18 @@ impl<P: Platform> Future for Credit<'_, P> {
         let ticket = match self.ticket {
             Some(ticket) => ticket,
             None => {
-                if let Some(index) = connection.take_settled() {
-                    return Poll::Ready(Ok(index));
+                if let Some(entry) = connection.take_settled() {
+                    return Poll::Ready(Ok(entry));
                 }
-                let ticket = connection.wait_for_credit();
+                let ticket = connection.wait_for_credit(None);
                 self.ticket = Some(ticket);
                 ticket
             }
         };
         match connection.tokens.poll_ticket(ticket, context.waker()) {
-            Some(index) => {
+            Some(entry) => {
                 self.ticket = None;
-                Poll::Ready(Ok(index))
+                Poll::Ready(Ok(entry))
             }
             None => Poll::Pending,
         }
@@ -274,70 +309,72 @@ impl<P: Platform> Future for Credit<'_, P> {
 impl<P: Platform> Drop for Credit<'_, P> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.connection.tokens.leave(ticket);
+            self.connection.leave_queue(ticket);
         }
     }
 }
 
-impl<P: Platform, A: Wire, T: Wire> Future for Call<'_, P, A, T> {
+impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
     type Output = Result<T, CallError>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let connection = this.connection;
-        if this.queued.is_some() && !this.poll_queue(context) {
-            return match this.entry {
-                NO_ENTRY if this.queued.is_none() => Poll::Ready(Err(connection.call_failure())),
-                NO_ENTRY if connection.tokens.capacity() == 0 => {
-                    Poll::Ready(Err(CallError::NoCredits))
-                }
-                _ => Poll::Pending,
-            };
-        }
-        match connection.poll_answer(this.entry, context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(result) => {
-                let result = result.and_then(|answer| answer.read::<P, T>(connection));
-                connection.take_answer(this.entry);
-                this.entry = NO_ENTRY;
-                Poll::Ready(result)
-            }
-        }
+        let entry = match this.entry {
+            Some(entry) => entry,
+            None => match this.poll_queue(context) {
+                Poll::Ready(Ok(entry)) => entry,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        let Poll::Ready(answer) = connection.poll_answer(entry, context) else {
+            return Poll::Pending;
+        };
+        let result = match answer {
+            Ok(answer) => answer.read::<P, T>(connection),
+            Err(error) => Err(error),
+        };
+        this.entry = None;
+        connection.take_answer(entry);
+        Poll::Ready(result)
     }
 }
 
-impl<P: Platform, A: Wire, T: Wire> Call<'_, P, A, T> {
-    /// Waits for a credit and submits; true when the request is out.
+impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
+    /// Waits for the credit with which the request is submitted.
     #[cold]
-    fn poll_queue(&mut self, context: &mut Context<'_>) -> bool {
+    fn poll_queue(&mut self, context: &mut Context<'_>) -> Poll<Result<&'c Entry, CallError>> {
         let connection = self.connection;
-        let Some((ticket, args)) = &self.queued else {
-            return false;
+        let Some(ticket) = self.ticket else {
+            // Polled again after its end.
+            return Poll::Ready(Err(CallError::BadAnswer));
         };
-        if connection.failure().is_some() {
-            connection.tokens.leave(*ticket);
-            self.queued = None;
-            return false;
+        if let Some(entry) = connection.tokens.poll_ticket(ticket, context.waker()) {
+            self.ticket = None;
+            self.entry = Some(entry);
+            return Poll::Ready(Ok(entry));
         }
-        let Some(entry) = connection.tokens.poll_ticket(*ticket, context.waker()) else {
-            return false;
+        let error = match connection.failure() {
+            Some(failure) => CallError::Failed(failure),
+            None if connection.tokens.capacity() == 0 => CallError::NoCredits,
+            None => return Poll::Pending,
         };
-        connection.submit(entry, self.method, args);
-        self.entry = entry;
-        self.queued = None;
-        true
+        self.ticket = None;
+        connection.leave_queue(ticket);
+        Poll::Ready(Err(error))
     }
 }
 
-impl<P: Platform, A: Wire, T: Wire> Drop for Call<'_, P, A, T> {
+impl<P: Platform, T: Wire> Drop for Call<'_, P, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.entry != NO_ENTRY {
-            self.connection.abandon(self.entry);
+        if let Some(entry) = self.entry {
+            self.connection.abandon(entry.index());
         }
-        if let Some((ticket, _)) = &self.queued {
-            self.connection.tokens.leave(*ticket);
+        if let Some(ticket) = self.ticket {
+            self.connection.leave_queue(ticket);
         }
     }
 }
@@ -361,12 +398,8 @@ impl Answer {
         let info = match self {
             Answer::InSlot(info) | Answer::Saved(info, _) => info,
         };
-        // Done is 0, so this is one compare for the ordinary answer.
-        if let Some(error) = CallError::of_status(info.method()) {
-            return Err(error);
-        }
-        if info.words() < T::WORDS {
-            return Err(CallError::BadAnswer);
+        if info.method() != Status::Done as u16 || info.words() < T::WORDS {
+            return Err(bad_answer(info));
         }
         let value = match self {
             Answer::InSlot(_) => T::get(&mut connection.link.answers_in.payload()),
@@ -393,52 +426,62 @@ impl Answer {
     }
 }
 
+#[cold]
+fn bad_answer(info: Info) -> CallError {
+    CallError::of_status(info.method()).unwrap_or(CallError::BadAnswer)
+}
+
 impl<P: Platform> Connection<P> {
-    /// The answer of entry `index` if it has come, else registers the caller's waker.
+    /// The answer of `entry` if it has come, else registers the caller's waker.
     #[inline]
     pub(crate) fn poll_answer(
         &self,
-        index: u16,
+        entry: &Entry,
         context: &mut Context<'_>,
     ) -> Poll<Result<Answer, CallError>> {
-        let Some(entry) = self.tokens.entry(index) else {
-            return Poll::Ready(Err(CallError::NoCredits));
-        };
+        if entry.expect.get() != Token::NONE {
+            // Most calls are first polled right after they were submitted, and once more when their answer is in its slot.
+            if self.failure.get().is_some() {
+                // Submitted after the end.
+                return Poll::Ready(Err(self.call_failure()));
+            }
+            match self.ledger.handle.task_of(context.waker()) {
+                Some(task) => entry.waiter.set(task),
+                None => entry.set_waker(context.waker()),
+            }
+            return Poll::Pending;
+        }
+        if entry.state.get() == State::InSlot {
+            return Poll::Ready(Ok(Answer::InSlot(self.in_slot_info.get())));
+        }
+        Poll::Ready(self.saved_answer(entry))
+    }
+
+    #[cold]
+    fn saved_answer(&self, entry: &Entry) -> Result<Answer, CallError> {
         match entry.state.get() {
-            State::InSlot => Poll::Ready(Ok(Answer::InSlot(self.in_slot_info.get()))),
-            State::Waiting => {
-                if self.failure.get().is_some() {
-                    // Submitted after the end.
-                    return Poll::Ready(Err(self.call_failure()));
-                }
-                match self.ledger.handle.task_of(context.waker()) {
-                    Some(task) => entry.waiter.set(task),
-                    None => entry.set_waker(context.waker()),
-                }
-                Poll::Pending
-            }
             State::Saved => {
-                let (info, payload) = entry.saved();
-                Poll::Ready(Ok(Answer::Saved(info, payload)))
+                let (info, payload) = self.tokens.saved(entry);
+                Ok(Answer::Saved(info, payload))
             }
-            _ => Poll::Ready(Err(self.call_failure())),
+            _ => Err(self.call_failure()),
         }
     }
 
-    /// The answer of entry `index` has been read: its credit is free again.
+    /// The answer of `entry` has been read: its credit is free again.
     #[inline]
-    pub(crate) fn take_answer(&self, index: u16) {
-        if self.in_slot.get() == index {
+    pub(crate) fn take_answer(&self, entry: &Entry) {
+        if entry.state.get() == State::InSlot {
             self.in_slot.set(NO_ENTRY);
         }
-        self.tokens.release(index);
+        self.release(entry);
     }
 
-    /// The answer of entry `index` has been read, and the caller keeps the credit.
-    pub(crate) fn lease_again(&self, index: u16) {
-        if self.in_slot.get() == index {
+    /// The answer of `entry` has been read, and the caller keeps the credit.
+    pub(crate) fn lease_again(&self, entry: &Entry) {
+        if entry.state.get() == State::InSlot {
             self.in_slot.set(NO_ENTRY);
         }
-        self.tokens.renew(index);
+        self.tokens.renew(entry);
     }
 }

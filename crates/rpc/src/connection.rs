@@ -54,7 +54,7 @@ pub struct Connection<P: Platform> {
     /// The entry whose answer is the one at the head of the answer lane, while its task is polled in place.
     pub(crate) in_slot: Cell<u16>,
     pub(crate) in_slot_info: Cell<Info>,
-    /// The token that each credit of the peer is being served for.
+    /// The token that each credit of the peer was last waited for; meaningful while its handler waits.
     pub(crate) serving: Box<[Cell<Token>]>,
     /// What a request that is dropped unanswered is answered with.
     pub(crate) dropped_status: Cell<Status>,
@@ -170,8 +170,8 @@ impl<P: Platform> Connection<P> {
             Failure::PeerDied | Failure::Disconnected => Step::PeerDied,
         };
         ledger.handle.event(step, self.index, NO_TASK, 0, 0);
-        for (_, entry) in self.tokens.each() {
-            if entry.state.get() == State::Waiting {
+        for entry in self.tokens.each() {
+            if entry.is_waiting() {
                 entry.expect.set(Token::NONE);
                 entry.state.set(State::Failed);
                 match entry.waiter.get() {
@@ -231,13 +231,10 @@ impl<P: Platform> Connection<P> {
             self.corrupt(Violation::Head);
             return false;
         };
-        while let Some(index) = self.tokens.pop_by_head(head) {
-            let Some(entry) = self.tokens.entry(index) else {
-                continue;
-            };
+        while let Some(entry) = self.tokens.pop_by_head(head) {
             match entry.state.get() {
                 State::Cancelling => entry.state.set(State::CancelSent),
-                State::OneWay | State::CancelOnly => self.tokens.release(index),
+                State::OneWay | State::CancelOnly => self.release(entry),
                 state => debug_assert!(false, "{state:?} in the queue for the head"),
             }
         }
@@ -249,23 +246,19 @@ impl<P: Platform> Connection<P> {
     fn send_cancels(&self, head: u32) {
         // Each is looked at once: what cannot be sent yet goes to the end of the queue again, before a second round begins.
         let mut first_kept = NO_ENTRY;
-        while let Some(index) = self.tokens.pop_to_cancel() {
-            let Some(entry) = self.tokens.entry(index) else {
-                continue;
-            };
+        while let Some(entry) = self.tokens.pop_to_cancel() {
             if entry.state.get() != State::Abandoned {
                 // Its answer has come meanwhile.
-                self.tokens.release(index);
+                self.release(entry);
                 continue;
             }
-            let drained = head.wrapping_sub(entry.position.get()).wrapping_sub(1) <= u32::MAX / 2;
-            if !drained {
-                self.tokens.push_to_cancel(index);
-                if first_kept == index {
+            if !entry.is_drained(head) {
+                self.tokens.push_to_cancel(entry);
+                if first_kept == entry.index() {
                     break;
                 }
                 if first_kept == NO_ENTRY {
-                    first_kept = index;
+                    first_kept = entry.index();
                 }
                 continue;
             }
@@ -275,7 +268,7 @@ impl<P: Platform> Connection<P> {
                 .requests_out
                 .push(Info::new(Kind::Cancel, 0, 0), token, |_| {});
             entry.state.set(State::Cancelling);
-            self.tokens.push_by_head(index);
+            self.tokens.push_by_head(entry);
             self.mark_dirty();
             if self.tracing() {
                 self.event(Step::Cancel, NO_TASK, token, 0);
@@ -289,18 +282,18 @@ impl<P: Platform> Connection<P> {
             return;
         };
         match entry.state.get() {
-            State::Waiting => {
+            State::Plain if entry.is_waiting() => {
                 entry.waiter.set(NO_TASK);
                 drop(entry.take_waker());
                 entry.state.set(State::Abandoned);
-                self.tokens.push_to_cancel(index);
+                self.tokens.push_to_cancel(entry);
                 self.mark_unsettled();
             }
             State::InSlot => {
                 self.in_slot.set(NO_ENTRY);
-                self.tokens.release(index);
+                self.release(entry);
             }
-            State::Saved | State::Leased => self.tokens.release(index),
+            State::Saved | State::Leased => self.release(entry),
             // The connection has ended: nobody will use the entry again.
             _ => {}
         }

@@ -6,9 +6,9 @@
 
 use crate::connection::Connection;
 use crate::error::Violation;
-use crate::tokens::{NO_ENTRY, State};
+use crate::tokens::{Entry, NO_ENTRY, State};
 use baton_executor::NO_TASK;
-use baton_inbox::{Kind, Platform, Token};
+use baton_inbox::{Platform, Token};
 use baton_trace::Step;
 
 impl<P: Platform> Connection<P> {
@@ -28,8 +28,8 @@ impl<P: Platform> Connection<P> {
         let handle = &self.ledger.handle;
         let mut drained = 0;
         while drained < quantum {
-            let info = match lane.peek() {
-                Ok(Some(info)) => info,
+            let found = match lane.peek() {
+                Ok(Some(found)) => found,
                 Ok(None) => break,
                 Err(_) => {
                     self.corrupt(Violation::Tail);
@@ -37,12 +37,9 @@ impl<P: Platform> Connection<P> {
                 }
             };
             drained += 1;
-            let token = lane.token();
-            let index = token.index();
-            let entry = match self.tokens.entry(index) {
-                Some(entry) if entry.expect.get() == token && info.kind() == Some(Kind::Answer) => {
-                    entry
-                }
+            let token = found.token();
+            let entry = match self.tokens.entry(token.index()) {
+                Some(entry) if entry.expect.get() == token && token != Token::NONE => entry,
                 _ => {
                     let stale = &self.counters().stale_answers;
                     stale.set(stale.get() + 1);
@@ -54,14 +51,14 @@ impl<P: Platform> Connection<P> {
             if TRACE {
                 self.event(Step::DrainAnswer, entry.waiter.get(), token, 0);
             }
-            if entry.state.get() != State::Waiting {
-                self.answer_abandoned(index);
+            if entry.state.get() != State::Plain {
+                self.answer_abandoned(entry);
                 lane.advance();
                 continue;
             }
             entry.state.set(State::InSlot);
-            self.in_slot.set(index);
-            self.in_slot_info.set(info);
+            self.in_slot.set(token.index());
+            self.in_slot_info.set(found.info());
             let task = entry.waiter.get();
             if task != NO_TASK && handle.may_run_now(task) {
                 if TRACE {
@@ -69,10 +66,10 @@ impl<P: Platform> Connection<P> {
                 }
                 handle.run_now(task);
                 if self.in_slot.get() != NO_ENTRY {
-                    self.save_answer(index);
+                    self.save_answer(entry);
                 }
             } else {
-                self.save_answer(index);
+                self.save_answer(entry);
                 match task {
                     NO_TASK => {
                         if let Some(waker) = entry.take_waker() {
@@ -92,10 +89,7 @@ impl<P: Platform> Connection<P> {
 
     /// The answer to a call that was dropped: its credit comes back, unless its CANCEL still occupies a slot.
     #[cold]
-    fn answer_abandoned(&self, index: u16) {
-        let Some(entry) = self.tokens.entry(index) else {
-            return;
-        };
+    fn answer_abandoned(&self, entry: &Entry) {
         match entry.state.get() {
             State::Abandoned => {
                 // It stands in the queue for CANCELs, which frees it when its turn comes.
@@ -103,16 +97,15 @@ impl<P: Platform> Connection<P> {
                 self.mark_unsettled();
             }
             State::Cancelling => entry.state.set(State::CancelOnly),
-            _ => self.tokens.release(index),
+            _ => self.release(entry),
         }
     }
 
     #[cold]
-    fn save_answer(&self, index: u16) {
+    fn save_answer(&self, entry: &Entry) {
         self.in_slot.set(NO_ENTRY);
-        if let Some(entry) = self.tokens.entry(index) {
-            let info = self.in_slot_info.get();
-            entry.save(info, self.link.answers_in.copy(info).payload);
-        }
+        let mut payload = self.link.answers_in.payload();
+        let words = core::array::from_fn(|_| payload.word());
+        self.tokens.save(entry, self.in_slot_info.get(), words);
     }
 }

@@ -85,10 +85,10 @@ impl<P: Platform> Connection<P> {
             counters.bad_one_ways.get(),
             counters.late_cancels.get()
         )?;
-        for (index, entry) in self.tokens.each() {
+        for entry in self.tokens.each() {
             let what = match entry.state.get() {
-                State::Free => continue,
-                State::Waiting => "waits for the answer to",
+                State::Plain if entry.is_waiting() => "waits for the answer to",
+                State::Plain => continue,
                 State::InSlot | State::Saved => "has not yet taken the answer to",
                 State::Failed => "has not yet seen the end of",
                 State::Abandoned | State::Ended => "gave up, and will cancel,",
@@ -96,17 +96,16 @@ impl<P: Platform> Connection<P> {
                 State::Leased => "fills or reads the buffer of",
                 State::OneWay => "has sent, one way,",
             };
-            write!(out, "  credit {index}: ")?;
+            write!(out, "  credit {}: ", entry.index())?;
             match entry.waiter.get() {
-                NO_TASK => f_somebody(out)?,
+                NO_TASK => out.write_str("somebody")?,
                 task => write!(out, "task {task}")?,
             }
             writeln!(
                 out,
-                " {what} method {} (token {:?}, position {})",
-                entry.method.get(),
-                entry.expect.get(),
-                entry.position.get()
+                " {what} the message at position {} (token {:?})",
+                entry.position.get(),
+                entry.token()
             )?;
         }
         if self.tokens.waiting() != 0 {
@@ -120,10 +119,6 @@ impl<P: Platform> Connection<P> {
         }
         Ok(())
     }
-}
-
-fn f_somebody(out: &mut impl Write) -> fmt::Result {
-    out.write_str("somebody")
 }
 
 fn sleep_word(state: u64) -> &'static str {

@@ -8,8 +8,8 @@ use crate::error::Violation;
 use crate::wire::{SliceReader, Wire};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use baton_executor::{Handle, Pool, TableFull};
-use baton_inbox::{Band, Info, Kind, Message, PayloadWriter, Platform, Status, Token};
+use baton_executor::{CellInUse, Handle, Pool, Started, TableFull};
+use baton_inbox::{Band, Found, Info, Kind, PAYLOAD_WORDS, PayloadWriter, Platform, Status, Token};
 use baton_trace::Step;
 use core::future::Future;
 
@@ -30,22 +30,34 @@ pub trait Service<P: Platform>: 'static {
     const INTERFACE: Interface;
 
     /// Serves one request; the future ends by consuming it.
+    ///
+    /// The future must be an `async` block or function, or like one leave nothing to be dropped when it has finished: its
+    /// destructor does not run then (what it holds would leak). One credit is one request, so it must not wait for anything
+    /// after its reply.
     fn serve(self: Rc<Self>, request: Request<P>) -> impl Future<Output = ()> + 'static;
 
     /// Takes one one-way send.
     fn notify(&self, message: OneWay<P>);
 }
 
+/// A private copy of a message.
+pub(crate) struct Received {
+    pub(crate) info: Info,
+    pub(crate) token: Token,
+    /// Words behind the message's length mean nothing.
+    pub(crate) payload: [u64; PAYLOAD_WORDS],
+}
+
 /// A request that has not been answered. Dropped unanswered, it is answered with an error.
 pub struct Request<P: Platform> {
     pub(crate) connection: Rc<Connection<P>>,
-    pub(crate) message: Message,
+    pub(crate) message: Received,
 }
 
 /// A one-way send.
 pub struct OneWay<P: Platform> {
     connection: Rc<Connection<P>>,
-    message: Message,
+    message: Received,
 }
 
 impl<P: Platform> Request<P> {
@@ -132,7 +144,7 @@ impl<P: Platform> OneWay<P> {
 }
 
 #[inline]
-fn read_args<A: Wire>(message: &Message) -> Option<A> {
+fn read_args<A: Wire>(message: &Received) -> Option<A> {
     if message.info.words() < A::WORDS {
         return None;
     }
@@ -148,9 +160,6 @@ impl<P: Platform> Connection<P> {
         info: Info,
         payload: impl FnOnce(&mut PayloadWriter<'_>),
     ) {
-        if let Some(serving) = self.serving.get(usize::from(token.index())) {
-            serving.set(Token::NONE);
-        }
         if self.failure.get().is_some() {
             return;
         }
@@ -252,9 +261,9 @@ where
     fn drain_with<const TRACE: bool>(&self, connection: &Rc<Connection<P>>, quantum: u32) -> u32 {
         let lane = &connection.link.requests_in;
         let mut drained = 0;
-        while drained < quantum && connection.failure.get().is_none() {
-            let info = match lane.peek() {
-                Ok(Some(info)) => info,
+        while drained < quantum {
+            let found = match lane.peek() {
+                Ok(Some(found)) => found,
                 Ok(None) => break,
                 Err(_) => {
                     connection.corrupt(Violation::Tail);
@@ -262,26 +271,14 @@ where
                 }
             };
             drained += 1;
-            match info.kind() {
-                Some(Kind::Request) => self.request::<TRACE>(connection, info),
-                Some(Kind::OneWay) => {
-                    let message = lane.copy(info);
-                    lane.advance();
-                    if TRACE {
-                        let method = u32::from(info.method());
-                        connection.event(Step::OneWay, u16::MAX, message.token, method);
-                    }
-                    (self.notify)(OneWay {
-                        connection: connection.clone(),
-                        message,
-                    });
+            if found.info().is_request() {
+                if self.request::<TRACE>(connection, found).is_err() {
+                    connection.corrupt(Violation::Credit);
+                    break;
                 }
-                Some(Kind::Cancel) => {
-                    let token = lane.token();
-                    lane.advance();
-                    self.cancel(connection, token);
-                }
-                Some(Kind::Answer) | None => connection.corrupt(Violation::Kind),
+            } else if self.other(connection, found).is_err() {
+                connection.corrupt(Violation::Kind);
+                break;
             }
         }
         if drained != 0 {
@@ -294,52 +291,89 @@ where
 
     /// Step 5: starts the handler in the cell of the request's credit.
     #[inline]
-    fn request<const TRACE: bool>(&self, connection: &Rc<Connection<P>>, info: Info) {
-        let lane = &connection.link.requests_in;
-        let token = lane.token();
+    fn request<const TRACE: bool>(
+        &self,
+        connection: &Rc<Connection<P>>,
+        found: Found<'_>,
+    ) -> Result<(), CellInUse> {
+        let info = found.info();
+        let token = found.token();
         let index = token.index();
-        match connection.serving.get(usize::from(index)) {
-            Some(serving) if serving.get() == Token::NONE && token != Token::NONE => {
-                serving.set(token);
-            }
-            _ => return connection.corrupt(Violation::Credit),
-        }
         if TRACE {
             let method = u32::from(info.method());
             connection.event(Step::Drain, self.pool.task(index), token, method);
             connection.event(Step::Serve, self.pool.task(index), token, method);
         }
         let started = self.pool.start(index, || {
-            let mut message = lane.copy(info);
-            // The one that was validated, whatever the slot says by now.
-            message.token = token;
-            lane.advance();
+            let payload = found.copy();
+            connection.link.requests_in.advance();
             (self.start)(Request {
                 connection: connection.clone(),
-                message,
+                message: Received {
+                    info,
+                    token,
+                    payload,
+                },
             })
-        });
-        if started.is_err() {
-            // The handler answered and still runs: the service's mistake, not the peer's.
-            lane.advance();
-            connection.answer_dropped(token);
+        })?;
+        if let Started::Waits(_) = started
+            && let Some(serving) = connection.serving.get(usize::from(index))
+        {
+            serving.set(token);
+        }
+        Ok(())
+    }
+
+    /// One-way sends, CANCEL, and what no correct peer sends.
+    #[cold]
+    fn other(&self, connection: &Rc<Connection<P>>, found: Found<'_>) -> Result<(), NoSuchKind> {
+        let info = found.info();
+        let token = found.token();
+        match info.kind() {
+            Some(Kind::OneWay) => {
+                let payload = found.copy();
+                connection.link.requests_in.advance();
+                if connection.tracing() {
+                    let method = u32::from(info.method());
+                    connection.event(Step::OneWay, u16::MAX, token, method);
+                }
+                (self.notify)(OneWay {
+                    connection: connection.clone(),
+                    message: Received {
+                        info,
+                        token,
+                        payload,
+                    },
+                });
+                Ok(())
+            }
+            Some(Kind::Cancel) => {
+                connection.link.requests_in.advance();
+                self.cancel(connection, token);
+                Ok(())
+            }
+            Some(Kind::Request | Kind::Answer) | None => Err(NoSuchKind),
         }
     }
 
-    #[cold]
     fn cancel(&self, connection: &Rc<Connection<P>>, token: Token) {
-        let serving = connection.serving.get(usize::from(token.index()));
-        if serving.is_none_or(|serving| serving.get() != token) {
+        let index = token.index();
+        let serving = connection.serving.get(usize::from(index));
+        let waits = self.pool.is_waiting(index) && serving.is_some_and(|s| s.get() == token);
+        if !waits {
             let late = &connection.counters().late_cancels;
             late.set(late.get() + 1);
             return;
         }
         if connection.tracing() {
-            connection.event(Step::Cancel, self.pool.task(token.index()), token, 0);
+            connection.event(Step::Cancel, self.pool.task(index), token, 0);
         }
         // Dropping the handler drops its request, which answers.
         connection.dropped_status.set(Status::Cancelled);
-        self.pool.cancel(token.index());
+        self.pool.cancel(index);
         connection.dropped_status.set(Status::NoReply);
     }
 }
+
+/// A message of a kind that has no business in a request lane.
+struct NoSuchKind;

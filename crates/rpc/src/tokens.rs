@@ -36,11 +36,12 @@ use alloc::collections::VecDeque;
 /// "No entry".
 pub(crate) const NO_ENTRY: u16 = u16::MAX;
 
+/// What an entry is for. While its `expect` holds a token, an answer is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum State {
-    Free,
-    Waiting,
+    /// Free; or, with a token expected, a call waits for its answer.
+    Plain,
     InSlot,
     Saved,
     Failed,
@@ -58,25 +59,32 @@ pub(crate) enum State {
     OneWay,
 }
 
+/// One entry of the table: one cache line.
+#[repr(align(64))]
 pub(crate) struct Entry {
     /// The token that is awaited, or [`Token::NONE`]: validation of an answer is one compare.
     pub(crate) expect: Cell<Token>,
-    pub(crate) state: Cell<State>,
+    waker: Cell<Option<Waker>>,
+    /// Where in the request lane the entry's latest message stands.
+    pub(crate) position: Cell<u32>,
+    generation: Cell<u32>,
     /// The task that waits, if it does so with a waker of this executor.
     pub(crate) waiter: Cell<u16>,
     next: Cell<u16>,
-    generation: Cell<u32>,
-    /// Where in the request lane the entry's latest message stands.
-    pub(crate) position: Cell<u32>,
-    pub(crate) method: Cell<u16>,
-    waker: Cell<Option<Waker>>,
-    saved: Cell<(Info, [u64; PAYLOAD_WORDS])>,
+    index: u16,
+    pub(crate) state: Cell<State>,
 }
 
+/// A message without its token: an answer that was kept, or a request that waits for a credit.
+pub(crate) type Queued = (Info, [u64; PAYLOAD_WORDS]);
+
+/// Somebody in the queue for credits.
 struct Waiter {
     ticket: u64,
     waker: Option<Waker>,
     granted: u16,
+    /// The request to submit as soon as a credit is granted; none for those who want the credit itself.
+    request: Option<Queued>,
 }
 
 /// A queue of entries, linked through them.
@@ -96,6 +104,8 @@ impl Queue {
 
 pub(crate) struct Tokens {
     entries: Box<[Entry]>,
+    /// Answers that their tasks did not take in place.
+    saved: Box<[Cell<Queued>]>,
     free: Cell<u16>,
     /// Entries whose slot comes back with the head, in the order of their positions.
     by_head: Queue,
@@ -114,7 +124,8 @@ impl Tokens {
         let entries = (0..credits)
             .map(|index| Entry {
                 expect: Cell::new(Token::NONE),
-                state: Cell::new(State::Free),
+                state: Cell::new(State::Plain),
+                index,
                 waiter: Cell::new(baton_executor::NO_TASK),
                 next: Cell::new(if index + 1 < credits {
                     index + 1
@@ -123,13 +134,14 @@ impl Tokens {
                 }),
                 generation: Cell::new(generation),
                 position: Cell::new(0),
-                method: Cell::new(0),
                 waker: Cell::new(None),
-                saved: Cell::new((Info::from_raw(0), [0; PAYLOAD_WORDS])),
             })
             .collect();
         Tokens {
             entries,
+            saved: (0..credits)
+                .map(|_| Cell::new((Info::from_raw(0), [0; PAYLOAD_WORDS])))
+                .collect(),
             free: Cell::new(if credits == 0 { NO_ENTRY } else { 0 }),
             by_head: Queue::new(),
             to_cancel: Queue::new(),
@@ -150,73 +162,64 @@ impl Tokens {
         self.entries.get(usize::from(index))
     }
 
-    pub(crate) fn each(&self) -> impl Iterator<Item = (u16, &Entry)> {
-        (0u16..).zip(self.entries.iter())
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     /// Takes a free credit, unless others wait for one.
     #[inline]
-    pub(crate) fn take(&self) -> Option<u16> {
-        let index = self.free.get();
+    pub(crate) fn take(&self) -> Option<&Entry> {
         // Waiters exist only when nothing is free: a freed credit goes to the first of them at once.
-        let entry = self.entry(index)?;
+        let entry = self.entry(self.free.get())?;
         self.free.set(entry.next.get());
-        Some(index)
+        Some(entry)
     }
 
-    /// The token of entry `index`, in its present generation.
+    /// Gives a credit back, whose answer has come: to the first who waits for one, else to the free ones. Says, when a queued
+    /// request can now be submitted with it, which.
     #[inline]
-    pub(crate) fn token(&self, index: u16, entry: &Entry) -> Token {
-        Token::new(index, entry.generation.get())
-    }
-
-    /// Gives a credit back: to the first who waits for one, else to the free ones.
-    #[inline]
-    pub(crate) fn release(&self, index: u16) {
-        let Some(entry) = self.entry(index) else {
-            return;
-        };
-        entry.expect.set(Token::NONE);
+    pub(crate) fn release(&self, entry: &Entry) -> Option<Queued> {
         entry.generation.set(entry.generation.get().wrapping_add(1));
         if self.starving.get() != 0 {
-            return self.grant(index);
+            return self.grant(entry);
         }
-        entry.state.set(State::Free);
+        entry.state.set(State::Plain);
         entry.next.set(self.free.get());
-        self.free.set(index);
+        self.free.set(entry.index);
+        None
     }
 
     /// Ends the use of a credit and begins another at once, so that no late answer can be taken for the next one's.
-    pub(crate) fn renew(&self, index: u16) {
-        if let Some(entry) = self.entry(index) {
-            entry.expect.set(Token::NONE);
-            entry.generation.set(entry.generation.get().wrapping_add(1));
-            entry.state.set(State::Leased);
-        }
+    pub(crate) fn renew(&self, entry: &Entry) {
+        entry.generation.set(entry.generation.get().wrapping_add(1));
+        entry.state.set(State::Leased);
     }
 
     #[cold]
-    fn grant(&self, index: u16) {
+    fn grant(&self, entry: &Entry) -> Option<Queued> {
         let mut waiters = self.waiters.borrow_mut();
         let waiting = waiters.iter_mut().find(|w| w.granted == NO_ENTRY);
         let Some(waiter) = waiting else {
             debug_assert!(false, "starving counts waiters without a credit");
-            return;
+            return None;
         };
         self.starving.set(self.starving.get() - 1);
-        if let Some(entry) = self.entry(index) {
-            entry.state.set(State::Leased);
-        }
-        waiter.granted = index;
+        entry.state.set(State::Leased);
+        waiter.granted = entry.index;
+        let request = waiter.request.take();
+        // Who submits by the grant itself need not be woken before the answer; the entry takes the waker over.
         let waker = waiter.waker.take();
         drop(waiters);
-        if let Some(waker) = waker {
-            waker.wake();
+        match (&request, waker) {
+            (Some(_), Some(waker)) => entry.set_waker(&waker),
+            (None, Some(waker)) => waker.wake(),
+            (_, None) => {}
         }
+        request
     }
 
-    /// Joins the queue for credits.
-    pub(crate) fn queue(&self) -> u64 {
+    /// Joins the queue for credits, with a request to be submitted when one is granted, or for the credit itself.
+    pub(crate) fn queue(&self, request: Option<Queued>) -> u64 {
         let ticket = self.next_ticket.get();
         self.next_ticket.set(ticket + 1);
         self.starving.set(self.starving.get() + 1);
@@ -224,12 +227,13 @@ impl Tokens {
             ticket,
             waker: None,
             granted: NO_ENTRY,
+            request,
         });
         ticket
     }
 
     /// Takes the credit granted to `ticket`, or has `waker` woken when it is granted.
-    pub(crate) fn poll_ticket(&self, ticket: u64, waker: &Waker) -> Option<u16> {
+    pub(crate) fn poll_ticket(&self, ticket: u64, waker: &Waker) -> Option<&Entry> {
         let mut waiters = self.waiters.borrow_mut();
         let at = waiters.iter().position(|w| w.ticket == ticket)?;
         let waiter = &mut waiters[at];
@@ -242,22 +246,18 @@ impl Tokens {
         }
         let index = waiter.granted;
         waiters.remove(at);
-        Some(index)
+        self.entry(index)
     }
 
-    /// Leaves the queue; a credit granted meanwhile goes on to the next.
-    pub(crate) fn leave(&self, ticket: u64) {
+    /// Leaves the queue. Returns the entry if a credit was granted meanwhile.
+    pub(crate) fn leave(&self, ticket: u64) -> Option<&Entry> {
         let mut waiters = self.waiters.borrow_mut();
-        let Some(at) = waiters.iter().position(|w| w.ticket == ticket) else {
-            return;
-        };
-        let left = waiters.remove(at);
-        drop(waiters);
-        match left {
-            Some(waiter) if waiter.granted != NO_ENTRY => self.release(waiter.granted),
-            Some(_) => self.starving.set(self.starving.get() - 1),
-            None => {}
+        let at = waiters.iter().position(|w| w.ticket == ticket)?;
+        let left = waiters.remove(at)?;
+        if left.granted == NO_ENTRY {
+            self.starving.set(self.starving.get() - 1);
         }
+        self.entry(left.granted)
     }
 
     /// Wakes all who wait for credits: there will be none.
@@ -283,25 +283,26 @@ impl Tokens {
     }
 
     /// Queues an entry whose slot comes back with the head. Positions only grow, so the queue is in their order.
-    pub(crate) fn push_by_head(&self, index: u16) {
-        self.push(&self.by_head, index);
+    pub(crate) fn push_by_head(&self, entry: &Entry) {
+        self.push(&self.by_head, entry);
     }
 
     /// Takes the first entry whose message stands before `head`.
-    pub(crate) fn pop_by_head(&self, head: u32) -> Option<u16> {
-        let index = self.by_head.first.get();
-        let entry = self.entry(index)?;
-        let passed = head.wrapping_sub(entry.position.get()).wrapping_sub(1) <= u32::MAX / 2;
-        passed.then(|| self.pop(&self.by_head)).flatten()
+    pub(crate) fn pop_by_head(&self, head: u32) -> Option<&Entry> {
+        let entry = self.entry(self.by_head.first.get())?;
+        if !entry.is_drained(head) {
+            return None;
+        }
+        self.pop(&self.by_head)
     }
 
     /// Queues an abandoned entry for its CANCEL.
-    pub(crate) fn push_to_cancel(&self, index: u16) {
-        self.push(&self.to_cancel, index);
+    pub(crate) fn push_to_cancel(&self, entry: &Entry) {
+        self.push(&self.to_cancel, entry);
     }
 
     /// Takes the first abandoned entry.
-    pub(crate) fn pop_to_cancel(&self) -> Option<u16> {
+    pub(crate) fn pop_to_cancel(&self) -> Option<&Entry> {
         self.pop(&self.to_cancel)
     }
 
@@ -315,30 +316,65 @@ impl Tokens {
         self.by_head.first.get() != NO_ENTRY
     }
 
-    fn push(&self, queue: &Queue, index: u16) {
-        let Some(entry) = self.entry(index) else {
-            return;
-        };
+    fn push(&self, queue: &Queue, entry: &Entry) {
         entry.next.set(NO_ENTRY);
         match self.entry(queue.last.get()) {
-            Some(last) => last.next.set(index),
-            None => queue.first.set(index),
+            Some(last) => last.next.set(entry.index),
+            None => queue.first.set(entry.index),
         }
-        queue.last.set(index);
+        queue.last.set(entry.index);
     }
 
-    fn pop(&self, queue: &Queue) -> Option<u16> {
-        let index = queue.first.get();
-        let entry = self.entry(index)?;
+    fn pop(&self, queue: &Queue) -> Option<&Entry> {
+        let entry = self.entry(queue.first.get())?;
         queue.first.set(entry.next.get());
         if entry.next.get() == NO_ENTRY {
             queue.last.set(NO_ENTRY);
         }
-        Some(index)
+        Some(entry)
+    }
+
+    /// Keeps an answer that its task did not take in place.
+    pub(crate) fn save(&self, entry: &Entry, info: Info, payload: [u64; PAYLOAD_WORDS]) {
+        if let Some(saved) = self.saved.get(usize::from(entry.index)) {
+            saved.set((info, payload));
+            entry.state.set(State::Saved);
+        }
+    }
+
+    /// The answer that was kept for `entry`.
+    pub(crate) fn saved(&self, entry: &Entry) -> Queued {
+        match self.saved.get(usize::from(entry.index)) {
+            Some(saved) => saved.get(),
+            None => (Info::from_raw(0), [0; PAYLOAD_WORDS]),
+        }
     }
 }
 
 impl Entry {
+    /// Its number, which is the credit's.
+    #[inline]
+    pub(crate) fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// The token of its present generation.
+    #[inline]
+    pub(crate) fn token(&self) -> Token {
+        Token::new(self.index, self.generation.get())
+    }
+
+    /// Whether a call waits for its answer.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.expect.get() != Token::NONE && self.state.get() == State::Plain
+    }
+
+    /// Whether the entry's latest message stands before `head`. Compared by distance, for positions wrap.
+    pub(crate) fn is_drained(&self, head: u32) -> bool {
+        head.wrapping_sub(self.position.get()).wrapping_sub(1) <= u32::MAX / 2
+    }
+
     /// Has `waker` woken when the answer comes.
     pub(crate) fn set_waker(&self, waker: &Waker) {
         self.waiter.set(baton_executor::NO_TASK);
@@ -351,15 +387,5 @@ impl Entry {
 
     pub(crate) fn take_waker(&self) -> Option<Waker> {
         self.waker.take()
-    }
-
-    /// Keeps an answer that its task did not take in place.
-    pub(crate) fn save(&self, info: Info, payload: [u64; PAYLOAD_WORDS]) {
-        self.saved.set((info, payload));
-        self.state.set(State::Saved);
-    }
-
-    pub(crate) fn saved(&self) -> (Info, [u64; PAYLOAD_WORDS]) {
-        self.saved.get()
     }
 }

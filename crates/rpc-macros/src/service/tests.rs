@@ -52,7 +52,7 @@ fn a_request_becomes_a_call_and_an_arm() {
         quote! {
             /// Looks a key up.
             #[inline]
-            pub fn get(&self, key: u64,) -> ::baton_rpc::Call<'_, P, (u64,), Option<u64> > {
+            pub fn get(&self, key: u64,) -> ::baton_rpc::Call<'_, P, Option<u64> > {
                 self.client.call::<(u64,), Option<u64> >(0u16, (key,))
             }
         },

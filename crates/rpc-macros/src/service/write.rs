@@ -204,7 +204,7 @@ fn write_client_method(method: &Method, number: u16, platform: &Ident) -> TokenS
             quote! {
                 #(#attributes)*
                 #[inline]
-                pub fn #name(&self, #parameters) -> ::baton_rpc::Call<'_, #platform, #tuple_type, #answer> {
+                pub fn #name(&self, #parameters) -> ::baton_rpc::Call<'_, #platform, #answer> {
                     self.client.call::<#tuple_type, #answer>(#number, #tuple)
                 }
 
@@ -215,7 +215,7 @@ fn write_client_method(method: &Method, number: u16, platform: &Ident) -> TokenS
                 /// The call could not be submitted now; the error has the arguments.
                 #[inline]
                 pub fn #try_name(&self, #parameters) -> ::core::result::Result<
-                    ::baton_rpc::Call<'_, #platform, #tuple_type, #answer>,
+                    ::baton_rpc::Call<'_, #platform, #answer>,
                     ::baton_rpc::TryCallError<#tuple_type>,
                 > {
                     self.client.try_call::<#tuple_type, #answer>(#number, #tuple)
