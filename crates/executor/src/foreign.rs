@@ -75,8 +75,9 @@ impl Foreign {
         }
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            // Relaxed: published by the exchange.
-            link.store(head, Ordering::Relaxed);
+            // AcqRel: pairs with the exchange in `claim` of the wakes merged into this one, and with the swap in `take`. A plain
+            // store would cut off what they released, and the poll could miss what they wrote.
+            link.swap(head, Ordering::AcqRel);
             // Release: pairs with the Acquire of the swap in `take`.
             match self.head.compare_exchange(
                 head,
