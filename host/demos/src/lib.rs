@@ -1,1 +1,30 @@
-//! In the making.
+//! The key-value demo: typed calls between a store, an index, several clients and the program that started them.
+//!
+//! ```text
+//!                 ┌────────── Board: notes, barriers, results ──────────┐
+//!                 │                                                     ▼
+//!  client 0..N ───┼──▶ Kv (store process) ◀── reads a text ── Index (index process)      the parent process
+//!                 └──────────────────────────────────────────▶ ▲
+//! ```
+//!
+//! Each client puts its share of a real text corpus into the store, appends its words to the index, and then asks for all of
+//! it again in several ways with many requests under way, while it compares every answer with plain maps of its own. In the
+//! middle, one client is killed; the others must not notice.
+//!
+//! Where to begin reading: `services` (what can be called), `store` and `index` (how it is served), `client` (how it is
+//! called), `parent` (who starts, watches and kills). Everything but `processes`, `parent` and `main` is generic over the
+//! platform, and so runs between two executors of one process in the tests.
+//!
+//! Neighbours: `baton-rpc` for calls, `baton-linux` for processes.
+#![forbid(unsafe_code)]
+
+pub mod board;
+pub mod client;
+pub mod corpus;
+pub mod expected;
+pub mod index;
+pub mod report;
+pub mod services;
+pub mod shift;
+pub mod store;
+pub mod words;

@@ -1,0 +1,183 @@
+//! The board: where everybody reports to, and where the clients wait for each other.
+//!
+//! Some of its handlers take long: they wait until other requests have come. Such a handler is a task like any other; it
+//! costs its table entry and nothing else while it waits.
+
+use crate::report::{Results, Summary};
+use crate::services::{Board, Figures, Phase, ServerKind};
+use baton_rpc::BulkIn;
+use std::cell::{Ref, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// What the board knows of one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The phase it has arrived at; none before its first.
+    pub phase: Option<Phase>,
+    /// Requests it has done in that phase, as far as it has said.
+    pub done: u64,
+    /// Whether the others wait for it.
+    pub living: bool,
+}
+
+/// Gathers reports, and lets clients go on together.
+pub struct Scoreboard {
+    members: RefCell<Vec<Member>>,
+    summary: RefCell<Summary>,
+    lines: RefCell<Vec<String>>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Scoreboard {
+    /// A board for so many clients.
+    pub fn new(clients: u32) -> Self {
+        let member = Member {
+            phase: None,
+            done: 0,
+            living: true,
+        };
+        Scoreboard {
+            members: RefCell::new(vec![member; clients as usize]),
+            summary: RefCell::default(),
+            lines: RefCell::default(),
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// What is known of each client.
+    pub fn members(&self) -> Ref<'_, Vec<Member>> {
+        self.members.borrow()
+    }
+
+    /// What was reported so far.
+    pub fn summary(&self) -> Ref<'_, Summary> {
+        self.summary.borrow()
+    }
+
+    /// Takes the lines that were said since the last time.
+    pub fn take_lines(&self) -> Vec<String> {
+        self.lines.take()
+    }
+
+    /// Nobody waits for this client any more: it is dead.
+    pub fn bury(&self, client: u32) {
+        self.change(client, |member| member.living = false);
+        self.wake();
+    }
+
+    /// Whether every living client has arrived at `phase`.
+    pub fn all_at(&self, phase: Phase) -> bool {
+        let members = self.members.borrow();
+        let mut living = members.iter().filter(|member| member.living);
+        living.all(|member| member.phase >= Some(phase))
+    }
+
+    async fn wait_for_all(&self, phase: Phase) {
+        poll_fn(|context| {
+            if self.all_at(phase) {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn change(&self, client: u32, change: impl FnOnce(&mut Member)) {
+        // A number that is none of ours does nothing.
+        if let Some(member) = self.members.borrow_mut().get_mut(client as usize) {
+            change(member);
+        }
+    }
+
+    fn wake(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Board for Scoreboard {
+    fn note(&self, client: u32, phase: Phase, done: u64) {
+        self.change(client, |member| {
+            if member.phase == Some(phase) {
+                member.done = done;
+            }
+        });
+    }
+
+    async fn arrive(&self, client: u32, phase: Phase) {
+        self.change(client, |member| {
+            member.phase = Some(phase);
+            member.done = 0;
+        });
+        self.wake();
+        self.wait_for_all(phase).await;
+    }
+
+    async fn report(&self, _client: u32, phase: Phase, results: BulkIn) -> bool {
+        let text = String::from_utf8(results.to_vec());
+        let Some(results) = text.ok().and_then(|text| Results::from_text(&text)) else {
+            return false;
+        };
+        let phases = &mut self.summary.borrow_mut().phases;
+        phases.entry(phase).or_default().merge(&results);
+        true
+    }
+
+    async fn all_done(&self) {
+        self.wait_for_all(Phase::Done).await;
+    }
+
+    async fn figures(&self, server: ServerKind, figures: Figures) {
+        self.summary.borrow_mut().servers.insert(server, figures);
+    }
+
+    async fn say(&self, line: BulkIn) -> bool {
+        let line = String::from_utf8(line.to_vec());
+        line.map(|line| self.lines.borrow_mut().push(line)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::Context;
+
+    #[test]
+    fn clients_go_on_together() {
+        let board = Scoreboard::new(2);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = pin!(board.arrive(0, Phase::Load));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        let mut second = pin!(board.arrive(1, Phase::Load));
+        assert!(second.as_mut().poll(&mut context).is_ready());
+        assert!(first.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn the_dead_are_not_waited_for() {
+        let board = Scoreboard::new(2);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = pin!(board.arrive(0, Phase::Done));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        board.bury(1);
+        assert!(first.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn notes_of_strangers_and_of_earlier_phases_do_nothing() {
+        let board = Scoreboard::new(1);
+        let mut context = Context::from_waker(Waker::noop());
+        board.note(9, Phase::Load, 1);
+        assert!(
+            pin!(board.arrive(0, Phase::Index))
+                .poll(&mut context)
+                .is_ready()
+        );
+        board.note(0, Phase::Load, 5);
+        assert_eq!(board.members()[0].done, 0);
+        board.note(0, Phase::Index, 6);
+        assert_eq!(board.members()[0].done, 6);
+    }
+}
