@@ -136,12 +136,13 @@ impl Foreign {
         self.sleeping.load(Ordering::Relaxed)
     }
 
-    /// Counts a turn, for watchers. Called by the executor only.
+    /// Counts a turn and says how many there were. Called by the executor only.
     #[inline]
-    pub(crate) fn count_turn(&self) {
+    pub(crate) fn count_turn(&self) -> u64 {
         // Relaxed load and store: there is one writer.
-        let turns = self.turns.load(Ordering::Relaxed);
-        self.turns.store(turns.wrapping_add(1), Ordering::Relaxed);
+        let turns = self.turns.load(Ordering::Relaxed).wrapping_add(1);
+        self.turns.store(turns, Ordering::Relaxed);
+        turns
     }
 
     /// Gives the bell that wakes must ring, or takes it away at the executor's end.
@@ -158,13 +159,18 @@ impl Foreign {
     }
 
     fn with_bell<R>(&self, with: impl FnOnce(&mut Option<Box<dyn Bell>>) -> R) -> R {
-        // Acquire: pairs with the Release store below.
-        while self.bell_lock.swap(true, Ordering::Acquire) {
+        // Acquire: pairs with the Release store below. An exchange that fails writes nothing, so whoever spins does not take the
+        // cache line from the holder (and loom, which orders stores loosely, sees the release).
+        while self
+            .bell_lock
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
             spin_loop();
         }
         // SAFETY: the lock is held, so nobody else touches the bell.
         let result = with(unsafe { &mut *self.bell.get() });
-        // Release: pairs with the Acquire swap above.
+        // Release: pairs with the Acquire exchange above.
         self.bell_lock.store(false, Ordering::Release);
         result
     }
