@@ -90,6 +90,10 @@ pub enum ConnectError {
     Memory(CreateError),
     /// The kernel refused something: too many open files, or no memory.
     System(Errno),
+    /// The connection was made, but this node has no room to bind it.
+    NotBound(baton_rpc::BindError),
+    /// This node has ended.
+    Ended,
 }
 
 impl fmt::Display for ConnectError {
@@ -142,6 +146,8 @@ impl fmt::Display for ConnectError {
             ConnectError::TooMuch(error) => error.fmt(f),
             ConnectError::Memory(error) => error.fmt(f),
             ConnectError::System(errno) => errno.fmt(f),
+            ConnectError::NotBound(error) => error.fmt(f),
+            ConnectError::Ended => f.write_str("this node has ended; connect from a running one"),
         }
     }
 }
