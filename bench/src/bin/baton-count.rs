@@ -45,11 +45,13 @@ fn main() {
         nodes.push(a);
     }
     let mut done = 0u64;
+    let mut client_drives: Vec<_> = nodes.iter().map(|node| node.drive().unwrap()).collect();
+    let mut server_drive = server.drive().unwrap();
     for _ in 0..rounds {
-        for node in &nodes {
-            done += u64::from(node.turn().unwrap());
+        for drive in &mut client_drives {
+            done += u64::from(drive.turn());
         }
-        done += u64::from(server.turn().unwrap());
+        done += u64::from(server_drive.turn());
     }
     println!("{done}");
 }

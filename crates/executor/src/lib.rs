@@ -35,7 +35,9 @@ mod timer;
 mod waker;
 
 pub use pool::{CellInUse, Pool, Started};
-pub use run::{Config, Executor, Handle, Mode, NewExecutorError, RunError, Source, Watch};
+pub use run::{
+    ATTEND_TURNS, Config, Executor, Handle, Mode, NewExecutorError, RunError, Source, Turns, Watch,
+};
 pub use spawn::{JoinError, JoinHandle};
 pub use table::{MAX_TASKS, NO_TASK, TableFull, TaskInfo};
 pub use timer::{DeadlineError, Sleep, TooManyTimers};

@@ -13,13 +13,13 @@
 use crate::foreign::Foreign;
 use crate::registry::{TooManyExecutors, registry};
 use crate::root::{Root, RootTask};
-use crate::table::{Core, MAX_TASKS, NO_TASK, TableFull, TaskInfo};
+use crate::table::{ATTEND_SOURCE, ATTEND_TIMERS, Core, MAX_TASKS, TableFull, TaskInfo};
 use crate::timer::{DeadlineError, Sleep, Timers};
 use crate::waker::{Entered, enter, task_of};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
-use baton_inbox::{BANDS, Band, OwnState, Platform};
+use baton_inbox::{Band, OwnState, Platform};
 use baton_sync::{Ordering, spin_loop};
 use baton_trace::{Event, Ring, Step};
 use core::cell::{Cell, RefCell};
@@ -31,8 +31,11 @@ use core::task::{Poll, Waker};
 
 /// Where messages come from: the lanes of an inbox, seen by the executor as more ready work.
 pub trait Source {
-    /// Begins a turn; the result says which connections to look at, and is handed back below.
-    fn begin_turn(&self) -> u64;
+    /// Sees to what is not part of an ordinary turn. Called before the first turn, every [`ATTEND_TURNS`] turns, after a sleep,
+    /// and when [`Handle::attend`] asked for it.
+    fn attend(&self);
+    /// The connections that are worth a look in this turn, one bit each.
+    fn candidates(&self) -> u64;
     /// The bands that have connections, one bit each.
     fn bands(&self) -> u32;
     /// Drains lanes of `band`, at most a quantum each, and says how many messages there were.
@@ -45,9 +48,13 @@ pub trait Source {
     fn woken(&self);
 }
 
+/// Turns after which [`Source::attend`] is called unasked.
+pub const ATTEND_TURNS: u64 = 64;
+
 /// No messages: an executor of local tasks only.
 impl Source for () {
-    fn begin_turn(&self) -> u64 {
+    fn attend(&self) {}
+    fn candidates(&self) -> u64 {
         0
     }
     fn bands(&self) -> u32 {
@@ -131,7 +138,6 @@ pub struct Local<P: Platform> {
     pub(crate) core: Core,
     pub(crate) platform: P,
     pub(crate) timers: RefCell<Timers>,
-    pub(crate) timers_armed: Cell<bool>,
     state: OwnState,
     quantum: u32,
     in_turn: Cell<bool>,
@@ -221,7 +227,6 @@ impl<P: Platform> Executor<P> {
         Ok(Executor(Handle(Rc::new(Local {
             core: Core::new(key, foreign, trace, config.tasks),
             timers: RefCell::new(Timers::new(config.timers)),
-            timers_armed: Cell::new(false),
             state: OwnState::new(state),
             quantum: config.quantum.max(1),
             in_turn: Cell::new(false),
@@ -285,7 +290,7 @@ impl<P: Platform> Handle<P> {
     /// The task of this executor that `waker` wakes, if it is one of its own.
     #[inline]
     pub fn task_of(&self, waker: &Waker) -> Option<u16> {
-        task_of::<P>(&self.0.core, waker)
+        task_of::<P>(waker, self.waker_key())
     }
 
     /// Puts task `index` into the ready queue.
@@ -294,22 +299,29 @@ impl<P: Platform> Handle<P> {
         self.0.core.wake(index);
     }
 
-    /// Whether nothing of a higher band than task `index`'s is ready.
-    #[inline]
-    pub fn may_run_now(&self, index: u16) -> bool {
-        let core = &self.0.core;
-        core.ready_bands() == 0 || !core.must_yield_to_higher(core.band(index))
+    /// Polls task `index` at once and says yes, unless something of a higher band is ready, or a poll is under way: then the task
+    /// is put into the ready queue, and the answer is no.
+    #[inline(always)]
+    pub fn resume(&self, index: u16) -> bool {
+        self.0.core.resume(index)
     }
 
-    /// Polls task `index` at once. Only for a [`Source`] that is being drained; inside a poll it queues the task instead.
+    /// Has [`Source::attend`] called at the beginning of the next turn.
     #[inline]
-    pub fn run_now(&self, index: u16) {
-        let core = &self.0.core;
-        if core.running() == NO_TASK {
-            core.poll(index);
-        } else {
-            core.wake(index);
-        }
+    pub fn attend(&self) {
+        self.0.core.attend(ATTEND_SOURCE);
+    }
+
+    /// The data word that this executor's wakers have in common: all but the task index.
+    #[inline]
+    pub fn waker_key(&self) -> usize {
+        self.0.core.waker_data(0)
+    }
+
+    /// The task that `waker` wakes, if it is one of the executor with this key. Spares a way to the executor itself.
+    #[inline]
+    pub fn task_of_key(waker: &Waker, key: usize) -> Option<u16> {
+        task_of::<P>(waker, key)
     }
 
     /// Waits until `deadline_ns` of the platform's clock.
@@ -347,6 +359,22 @@ impl<P: Platform> Handle<P> {
         .await
     }
 
+    /// Takes the executor over for turns that the caller makes himself.
+    ///
+    /// Of several executors driven on one thread, the one taken over last has the short way for local wakes.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Nested`] when it is being driven already, by whom one of its tasks was called, for one.
+    #[inline]
+    pub fn turns(&self) -> Result<Turns<'_, P>, RunError> {
+        let local = &*self.0;
+        Ok(Turns {
+            _driving: local.enter()?,
+            local,
+        })
+    }
+
     /// Does one turn and says how much was done: messages drained and tasks polled.
     ///
     /// # Errors
@@ -354,9 +382,7 @@ impl<P: Platform> Handle<P> {
     /// [`RunError::Nested`] when called from inside a task of this executor.
     #[inline]
     pub fn turn<S: Source>(&self, source: &S) -> Result<u32, RunError> {
-        let local = &*self.0;
-        let _entered = local.enter()?;
-        Ok(local.turn(source))
+        Ok(self.turns()?.turn(source))
     }
 
     /// Turns until `future` has finished, and returns its result. Other tasks run meanwhile.
@@ -405,13 +431,27 @@ impl<P: Platform> Handle<P> {
 /// Idle turns before `Adaptive` looks at the clock for the first time.
 const CLOCK_FROM: u32 = 8;
 
+/// An executor that is being driven turn by turn; see [`Handle::turns`].
+pub struct Turns<'a, P: Platform> {
+    local: &'a Local<P>,
+    _driving: Driving<'a, P>,
+}
+
+impl<P: Platform> Turns<'_, P> {
+    /// Does one turn and says how much was done: messages drained and tasks polled.
+    #[inline]
+    pub fn turn<S: Source>(&mut self, source: &S) -> u32 {
+        self.local.turn(source)
+    }
+}
+
 /// Restores what was before a run of turns.
-struct InTurn<'a, P: Platform> {
+struct Driving<'a, P: Platform> {
     in_turn: &'a Cell<bool>,
     _entered: Entered<'a, P>,
 }
 
-impl<P: Platform> Drop for InTurn<'_, P> {
+impl<P: Platform> Drop for Driving<'_, P> {
     fn drop(&mut self) {
         self.in_turn.set(false);
     }
@@ -419,38 +459,41 @@ impl<P: Platform> Drop for InTurn<'_, P> {
 
 impl<P: Platform> Local<P> {
     #[inline]
-    fn enter(&self) -> Result<InTurn<'_, P>, RunError> {
+    fn enter(&self) -> Result<Driving<'_, P>, RunError> {
         if self.in_turn.replace(true) {
             return Err(RunError::Nested);
         }
         // A panic that unwound out of an earlier turn may have left its task marked as running.
         self.core.end_poll();
-        Ok(InTurn {
+        Ok(Driving {
             in_turn: &self.in_turn,
             _entered: enter::<P>(&self.core),
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn turn<S: Source>(&self, source: &S) -> u32 {
         let core = &self.core;
-        core.foreign.count_turn();
+        let turns = core.foreign.count_turn();
         if core.foreign.is_pending() {
             core.foreign.take(|index| core.wake(index));
         }
-        if self.timers_armed.get() {
-            self.fire_timers();
+        if core.attention.get() != 0 || turns.is_multiple_of(ATTEND_TURNS) {
+            self.attend(source);
         }
-        let candidates = source.begin_turn();
+        let candidates = source.candidates();
         let mut bands = source.bands() | core.ready_bands();
         let mut done = 0;
         while bands != 0 {
-            let number = bands.trailing_zeros() as usize % BANDS;
+            let number = bands.trailing_zeros();
             bands &= bands - 1;
-            let Some(band) = Band::new(number as u8) else {
-                break;
-            };
-            done = source.drain(candidates, band) + core.run_ready(band, self.quantum);
+            let band = Band::wrapping(number);
+            if candidates != 0 {
+                done = source.drain(candidates, band);
+            }
+            if core.ready_bands() & band.bit() != 0 {
+                done += core.run_ready(band, self.quantum);
+            }
             if done != 0 {
                 break;
             }
@@ -460,6 +503,15 @@ impl<P: Platform> Local<P> {
     }
 
     #[cold]
+    #[inline(never)]
+    fn attend<S: Source>(&self, source: &S) {
+        let attention = self.core.attention.replace(0);
+        if attention & ATTEND_TIMERS != 0 {
+            self.fire_timers();
+        }
+        source.attend();
+    }
+
     fn fire_timers(&self) {
         let now_ns = self.platform.now_ns();
         loop {
@@ -470,8 +522,9 @@ impl<P: Platform> Local<P> {
                 None => break,
             }
         }
-        let armed = self.timers.borrow().next_ns().is_some();
-        self.timers_armed.set(armed);
+        if self.timers.borrow().next_ns().is_some() {
+            self.core.attend(ATTEND_TIMERS);
+        }
     }
 
     fn idle<S: Source>(&self, source: &S, mode: Mode) {
@@ -514,6 +567,7 @@ impl<P: Platform> Local<P> {
         }
         core.foreign.set_sleeping(false);
         self.state.awake();
+        core.attend(ATTEND_SOURCE);
         source.woken();
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Body {
     pub(crate) data: *mut (),
 }
 
+/// One entry: one cache line.
+#[repr(align(64))]
 struct Task {
     body: Cell<Option<Body>>,
     name: Cell<&'static str>,
@@ -94,7 +96,14 @@ pub(crate) struct Core {
     tails: [Cell<u16>; BANDS],
     running: Cell<u16>,
     next_free: Cell<u16>,
+    /// What the next turn must see to before anything else: [`ATTEND_TIMERS`], [`ATTEND_SOURCE`].
+    pub(crate) attention: Cell<u8>,
 }
+
+/// Timers are armed.
+pub(crate) const ATTEND_TIMERS: u8 = 1;
+/// The source has asked to be attended to.
+pub(crate) const ATTEND_SOURCE: u8 = 2;
 
 /// One line of a dump.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +146,7 @@ impl Core {
             tails: [const { Cell::new(NO_TASK) }; BANDS],
             running: Cell::new(NO_TASK),
             next_free: Cell::new(0),
+            attention: Cell::new(ATTEND_SOURCE),
         }
     }
 
@@ -279,6 +289,12 @@ impl Core {
         self.tails[band.index()].set(index);
     }
 
+    /// Asks for attention at the beginning of the next turn.
+    #[inline]
+    pub(crate) fn attend(&self, what: u8) {
+        self.attention.set(self.attention.get() | what);
+    }
+
     /// The bands that have ready tasks, one bit each.
     #[inline]
     pub(crate) fn ready_bands(&self) -> u32 {
@@ -286,8 +302,8 @@ impl Core {
     }
 
     /// Whether a task of a band that runs before `band` is ready.
-    #[inline]
-    pub(crate) fn must_yield_to_higher(&self, band: Band) -> bool {
+    #[cold]
+    fn must_yield_to_higher(&self, band: Band) -> bool {
         self.ready.get() & (band.bit() - 1) != 0
     }
 
@@ -321,7 +337,7 @@ impl Core {
     }
 
     /// Polls task `index` now, or drops its future when it was cancelled. Nothing happens if it is not live.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&self, index: u16) {
         let Some(task) = self.tasks.get(usize::from(index)) else {
             return;
@@ -335,6 +351,20 @@ impl Core {
         if finished {
             self.set_dead(index);
         }
+    }
+
+    /// Polls task `index` now if nothing of a higher band is ready and no poll is under way, else puts it into the ready queue.
+    /// Says whether it was polled.
+    #[inline(always)]
+    pub(crate) fn resume(&self, index: u16) -> bool {
+        if (self.ready.get() != 0 && self.must_yield_to_higher(self.band(index)))
+            || self.running.get() != NO_TASK
+        {
+            self.wake(index);
+            return false;
+        }
+        self.poll(index);
+        true
     }
 
     /// Marks `index` as running.

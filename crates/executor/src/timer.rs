@@ -3,6 +3,7 @@
 //! A fixed number of entries and a binary heap over them, made at set-up; arming and disarming never allocate.
 
 use crate::run::Local;
+use crate::table::ATTEND_TIMERS;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use baton_inbox::Platform;
@@ -178,7 +179,7 @@ impl<P: Platform> Future for Sleep<P> {
             Some(entry) => timers.set_waker(entry, context.waker()),
             None => match timers.arm(self.deadline_ns, context.waker().clone()) {
                 Ok(entry) => {
-                    self.local.timers_armed.set(true);
+                    self.local.core.attend(ATTEND_TIMERS);
                     drop(timers);
                     self.entry = Some(entry);
                 }

@@ -4,7 +4,7 @@
 //! into the ready queue; from anywhere else it goes through the registry and the stack of foreign wakes. A waker of an executor
 //! that has ended finds nobody and does nothing.
 
-use crate::registry::{Key, registry};
+use crate::registry::{INDEX_BITS, Key, registry};
 use crate::table::Core;
 use baton_inbox::Platform;
 use core::mem::ManuallyDrop;
@@ -47,13 +47,14 @@ pub(crate) fn waker<P: Platform>(data: usize) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
 }
 
-/// The task of `core` that `waker` wakes, if it is one.
+/// The task that `waker` wakes, if it is one of the executor whose wakers have `key` in common.
 #[inline]
-pub(crate) fn task_of<P: Platform>(core: &Core, waker: &Waker) -> Option<u16> {
+pub(crate) fn task_of<P: Platform>(waker: &Waker, key: usize) -> Option<u16> {
     if !core::ptr::eq(waker.vtable(), Vtable::<P>::REF) {
         return None;
     }
-    core.index_of(waker.data().addr())
+    let data = waker.data().addr();
+    (data >> INDEX_BITS << INDEX_BITS == key).then_some(data as u16)
 }
 
 /// Makes `core` the current executor of this thread until the guard is dropped.

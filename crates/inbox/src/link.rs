@@ -17,7 +17,6 @@ use crate::scan::PeerHint;
 use crate::state::PeerState;
 use baton_shm::{OutOfRange, ReadRegion, ReadSlots, ReadWord, Region, Word, WriteSlots};
 use baton_sync::Ordering;
-use core::cell::Cell;
 use core::fmt;
 
 /// What one side is handed when a connection is made; the broker made it and both sides trust it.
@@ -89,7 +88,7 @@ impl From<OutOfRange> for LinkError {
     }
 }
 
-/// The head that a peer published is not a possible one.
+/// The head that a peer published is not a possible one: it is beyond what was sent, or ran backwards out of the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadOutOfRange;
 
@@ -111,7 +110,6 @@ pub struct Link<U: Publication> {
     head_of_answers_in: Word,
     want_space: Word,
     peer_head: ReadWord,
-    peer_head_seen: Cell<u32>,
     peer_wants_space: ReadWord,
 }
 
@@ -192,9 +190,15 @@ impl<U: Publication> Link<U> {
             head_of_answers_in: parts.outgoing.word(HEAD_ANSWERS)?,
             want_space: parts.outgoing.word(WANT_SPACE)?,
             peer_head: parts.incoming.word(HEAD_REQUESTS)?,
-            peer_head_seen: Cell::new(start),
             peer_wants_space: parts.incoming.word(WANT_SPACE)?,
         })
+    }
+
+    /// Publishes what batching publications held back.
+    #[inline]
+    pub fn flush(&self) {
+        self.requests_out.flush();
+        self.answers_out.flush();
     }
 
     /// Publishes how far the peer's requests have been drained.
@@ -217,21 +221,19 @@ impl<U: Publication> Link<U> {
     ///
     /// # Errors
     ///
-    /// [`HeadOutOfRange`] when it ran backwards or beyond what was sent: the peer is corrupt.
+    /// [`HeadOutOfRange`] when no correct peer has such a head: the peer is corrupt.
     pub fn peer_head(&self) -> Result<u32, HeadOutOfRange> {
         // Acquire: pairs with the Release store in `publish_request_head`; slots before the head may be written again.
         let head = self.peer_head.load(Ordering::Acquire);
-        let sent = self
-            .requests_out
-            .tail()
-            .wrapping_sub(self.peer_head_seen.get());
-        if head > u64::from(u32::MAX)
-            || (head as u32).wrapping_sub(self.peer_head_seen.get()) > sent
-        {
-            return Err(HeadOutOfRange);
+        // What was seen before says nothing: positions may have wrapped since.
+        match u32::try_from(head) {
+            Ok(head)
+                if self.requests_out.tail().wrapping_sub(head) <= self.requests_out.capacity() =>
+            {
+                Ok(head)
+            }
+            _ => Err(HeadOutOfRange),
         }
-        self.peer_head_seen.set(head as u32);
-        Ok(head as u32)
     }
 
     /// Asks the peer (or stops asking it) to ring when it publishes a head.

@@ -3,13 +3,13 @@
 //! Looking at an idle lane costs a handful of instructions, which is nothing for four peers and too much for sixty. From
 //! [`HINT_FROM`] connections on, a *hint word* says where to look first: senders set their connection's bit, the consumer
 //! clears it when it has looked in vain for a while. It may only ever cost time, never a message: a sender whose bit was
-//! cleared under it sets it again with its next message, and every [`FULL_LOOK`]th turn, and before sleeping, all lanes
-//! are looked at whatever the hint says. A hostile sender that clears the bits of others delays them by that much.
+//! cleared under it sets it again with its next message, and every 64th turn, and before sleeping, all lanes
+//! are looked at whatever the hint says ([`Scan::look_at_all`]). A hostile sender that clears the bits of others delays them by that much.
 //!
 //! ```text
 //!            idle for IDLE_TURNS looks: clear bit, fence, look once more
 //!   hot  ─────────────────────────────────────────────────────────────▶  cold
-//!   bit set, looked at every turn                       bit clear, looked at every FULL_LOOK turns
+//!   bit set, looked at every turn                       bit clear, looked at every 64 turns
 //!        ◀─────────────────────────────────────────────────────────────
 //!            sender: publish, fence, bit clear? set it
 //! ```
@@ -23,8 +23,6 @@ use core::cell::Cell;
 
 /// Number of connections from which on the hint word is used.
 pub const HINT_FROM: u32 = 16;
-/// Turns between two looks at all lanes.
-pub const FULL_LOOK: u32 = 64;
 /// Looks in vain after which a connection is cold.
 pub const IDLE_TURNS: u8 = 32;
 /// Number of priority bands. Band 0 runs first.
@@ -51,6 +49,12 @@ impl Band {
         }
     }
 
+    /// Band `number` modulo 8.
+    #[inline]
+    pub const fn wrapping(number: u32) -> Band {
+        Band(number as u8 & (BANDS as u8 - 1))
+    }
+
     /// Its number.
     #[inline]
     pub const fn index(self) -> usize {
@@ -72,7 +76,7 @@ pub struct Scan {
     hinted: Cell<bool>,
     hint: Word,
     idle: [Cell<u8>; MAX_CONNECTIONS],
-    turn: Cell<u32>,
+    once: Cell<u64>,
     first: Cell<u32>,
 }
 
@@ -88,7 +92,7 @@ impl Scan {
             hinted: Cell::new(false),
             hint,
             idle: [const { Cell::new(0) }; MAX_CONNECTIONS],
-            turn: Cell::new(0),
+            once: Cell::new(0),
             first: Cell::new(0),
         }
     }
@@ -137,19 +141,21 @@ impl Scan {
         self.bands.get()
     }
 
-    /// Begins a turn and says which connections are worth a look in it, one bit each.
+    /// Has the next turn look at all connections, whatever the hint says. To be called every so many turns, and after a sleep.
     #[inline]
-    pub fn begin_turn(&self) -> u64 {
+    pub fn look_at_all(&self) {
+        self.once.set(self.bound.get());
+    }
+
+    /// The connections that are worth a look in this turn, one bit each.
+    #[inline]
+    pub fn candidates(&self) -> u64 {
+        let bound = self.bound.get();
         if !self.hinted.get() {
-            return self.bound.get();
-        }
-        let turn = self.turn.get().wrapping_add(1);
-        self.turn.set(turn);
-        if turn.is_multiple_of(FULL_LOOK) {
-            return self.bound.get();
+            return bound;
         }
         // Relaxed: advisory; a stale value costs time only.
-        self.bound.get() & self.hint.load(Ordering::Relaxed)
+        bound & (self.hint.load(Ordering::Relaxed) | self.once.replace(0))
     }
 
     /// The members of `band` among `candidates`, to be visited from a different first one each turn.
@@ -169,11 +175,21 @@ impl Scan {
         }
     }
 
+    /// Whether the hint word is in use, and [`Scan::was_busy`] and [`Scan::was_idle`] want to hear of each look.
+    #[inline]
+    pub fn is_hinted(&self) -> bool {
+        self.hinted.get()
+    }
+
     /// Connection `index` was looked at, and something was there.
     #[inline]
     pub fn was_busy(&self, index: u32) {
         if self.hinted.get() {
             self.idle[index as usize % MAX_CONNECTIONS].set(0);
+            // Relaxed: advisory.
+            if self.hint.load(Ordering::Relaxed) & 1 << (index % MAX_CONNECTIONS as u32) == 0 {
+                self.warm(index);
+            }
         }
     }
 
@@ -207,7 +223,7 @@ impl Scan {
 
     /// Sets the bit of connection `index` again: it was found busy although its bit was clear.
     #[cold]
-    pub fn warm(&self, index: u32) {
+    fn warm(&self, index: u32) {
         // AcqRel: as in `cool`.
         self.hint
             .fetch_or(1 << (index % MAX_CONNECTIONS as u32), Ordering::AcqRel);

@@ -8,13 +8,14 @@ use crate::error::{CallError, SendError, TryCallError};
 use crate::tokens::{Entry, NO_ENTRY, Queued, State};
 use crate::wire::{Wire, WireReader, WireWriter};
 use alloc::rc::Rc;
-use baton_executor::NO_TASK;
+use baton_executor::{Handle, NO_TASK};
 use baton_inbox::{
     Info, Kind, PAYLOAD_WORDS, PayloadReader, PayloadWriter, Platform, Status, Token,
 };
 use baton_trace::Step;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::num::NonZeroU64;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -48,7 +49,7 @@ pub struct Call<'c, P: Platform, T: Wire> {
     /// Its credit, while the request is out or its answer has not been taken.
     entry: Option<&'c Entry>,
     /// Its place in the queue for credits, when it had to wait for one.
-    ticket: Option<u64>,
+    ticket: Option<NonZeroU64>,
     result: PhantomData<fn() -> T>,
 }
 
@@ -206,7 +207,7 @@ impl<P: Platform> Connection<P> {
     /// Queues a call for a credit; it is submitted by whoever gives one back.
     #[cold]
     #[inline(never)]
-    fn queue_call<A: Wire>(&self, method: u16, args: &A) -> u64 {
+    fn queue_call<A: Wire>(&self, method: u16, args: &A) -> NonZeroU64 {
         let mut words = [0; PAYLOAD_WORDS];
         args.put(&mut crate::wire::SliceWriter::new(&mut words));
         let info = Info::new(Kind::Request, method, A::WORDS);
@@ -215,7 +216,7 @@ impl<P: Platform> Connection<P> {
 
     /// Joins the queue for credits.
     #[cold]
-    fn wait_for_credit(&self, request: Option<Queued>) -> u64 {
+    fn wait_for_credit(&self, request: Option<Queued>) -> NonZeroU64 {
         let ticket = self.tokens.queue(request);
         if self.tokens.has_by_head() && self.failure().is_none() {
             self.mark_unsettled();
@@ -252,7 +253,7 @@ impl<P: Platform> Connection<P> {
 
     /// Leaves the queue for credits; what was granted or submitted meanwhile is given back or cancelled.
     #[cold]
-    fn leave_queue(&self, ticket: u64) {
+    fn leave_queue(&self, ticket: NonZeroU64) {
         if let Some(entry) = self.tokens.leave(ticket) {
             self.abandon(entry.index());
         }
@@ -270,7 +271,7 @@ impl<P: Platform> Connection<P> {
 /// Waits for a credit, in the order of those who wait.
 pub(crate) struct Credit<'c, P: Platform> {
     connection: &'c Connection<P>,
-    ticket: Option<u64>,
+    ticket: Option<NonZeroU64>,
 }
 
 impl<'c, P: Platform> Future for Credit<'c, P> {
@@ -445,7 +446,7 @@ impl<P: Platform> Connection<P> {
                 // Submitted after the end.
                 return Poll::Ready(Err(self.call_failure()));
             }
-            match self.ledger.handle.task_of(context.waker()) {
+            match Handle::<P>::task_of_key(context.waker(), self.waker_key) {
                 Some(task) => entry.waiter.set(task),
                 None => entry.set_waker(context.waker()),
             }

@@ -28,9 +28,9 @@ pub(crate) struct Ledger<P: Platform> {
     pub(crate) heads: Cell<u64>,
     /// Connections with something that waits for the peer's head.
     pub(crate) unsettled: Cell<u64>,
-    /// Connections that have failed since the last turn.
-    pub(crate) failed: Cell<u64>,
-    /// Whether this turn is traced: the ring's switch, looked at once a turn.
+    /// Connections that leave the scan when the next turn begins.
+    pub(crate) leaving: Cell<u64>,
+    /// Whether this turn is traced: the ring's switch, looked at whenever the executor attends to its source.
     pub(crate) tracing: Cell<bool>,
 }
 
@@ -59,6 +59,8 @@ pub struct Connection<P: Platform> {
     /// What a request that is dropped unanswered is answered with.
     pub(crate) dropped_status: Cell<Status>,
     pub(crate) failure: Cell<Option<Failure>>,
+    /// What the wakers of this executor have in common.
+    pub(crate) waker_key: usize,
     pub(crate) bell: P::Bell,
     pub(crate) outgoing: Region,
     pub(crate) incoming: ReadRegion,
@@ -82,6 +84,7 @@ impl<P: Platform> Connection<P> {
     ) -> Result<Self, LinkError> {
         let link = Link::new(&parts, start.position)?;
         Ok(Connection {
+            waker_key: ledger.handle.waker_key(),
             ledger,
             bit: 1 << index,
             link,
@@ -163,8 +166,8 @@ impl<P: Platform> Connection<P> {
             return;
         }
         self.failure.set(Some(failure));
+        self.leave();
         let ledger = &self.ledger;
-        ledger.failed.set(ledger.failed.get() | self.bit);
         let step = match failure {
             Failure::PeerCorrupt(_) => Step::PeerCorrupt,
             Failure::PeerDied | Failure::Disconnected => Step::PeerDied,
@@ -189,8 +192,6 @@ impl<P: Platform> Connection<P> {
         for watcher in watchers {
             watcher.wake();
         }
-        // Someone who drives the executor from outside a task must not find it asleep.
-        ledger.dirty.set(ledger.dirty.get() & !self.bit);
     }
 
     #[inline]
@@ -203,6 +204,7 @@ impl<P: Platform> Connection<P> {
         self.ledger
             .unsettled
             .set(self.ledger.unsettled.get() | self.bit);
+        self.ledger.handle.attend();
     }
 
     #[inline]
@@ -231,7 +233,8 @@ impl<P: Platform> Connection<P> {
             self.corrupt(Violation::Head);
             return false;
         };
-        while let Some(entry) = self.tokens.pop_by_head(head) {
+        let tail = self.link.requests_out.tail();
+        while let Some(entry) = self.tokens.pop_by_head(head, tail) {
             match entry.state.get() {
                 State::Cancelling => entry.state.set(State::CancelSent),
                 State::OneWay | State::CancelOnly => self.release(entry),
@@ -252,7 +255,7 @@ impl<P: Platform> Connection<P> {
                 self.release(entry);
                 continue;
             }
-            if !entry.is_drained(head) {
+            if !entry.is_drained(head, self.link.requests_out.tail()) {
                 self.tokens.push_to_cancel(entry);
                 if first_kept == entry.index() {
                     break;

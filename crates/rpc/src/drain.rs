@@ -13,7 +13,7 @@ use baton_trace::Step;
 
 impl<P: Platform> Connection<P> {
     /// Drains at most `quantum` answers and says how many there were.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn drain_answers(&self, quantum: u32) -> u32 {
         if self.tracing() {
             self.drain_answers_with::<true>(quantum)
@@ -60,23 +60,18 @@ impl<P: Platform> Connection<P> {
             self.in_slot.set(token.index());
             self.in_slot_info.set(found.info());
             let task = entry.waiter.get();
-            if task != NO_TASK && handle.may_run_now(task) {
+            if task == NO_TASK {
+                self.save_answer(entry);
+                if let Some(waker) = entry.take_waker() {
+                    waker.wake();
+                }
+            } else {
                 if TRACE {
                     self.event(Step::Resume, task, token, 0);
                 }
-                handle.run_now(task);
+                handle.resume(task);
                 if self.in_slot.get() != NO_ENTRY {
                     self.save_answer(entry);
-                }
-            } else {
-                self.save_answer(entry);
-                match task {
-                    NO_TASK => {
-                        if let Some(waker) = entry.take_waker() {
-                            waker.wake();
-                        }
-                    }
-                    task => handle.wake(task),
                 }
             }
             lane.advance();

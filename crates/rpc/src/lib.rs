@@ -45,6 +45,6 @@ pub use bulk::{Buffer, BulkAnswer, BulkCall, BulkIn, BulkOut};
 pub use call::{Call, Client};
 pub use connection::{Connection, Counters, Start};
 pub use error::{CallError, Failure, SendError, TooLong, TryCallError, Violation};
-pub use node::{BindError, Binding, LANE_QUANTUM, Node, NodeHandle};
+pub use node::{BindError, Binding, Drive, LANE_QUANTUM, Node, NodeHandle};
 pub use serve::{Interface, OneWay, Request, Service};
 pub use wire::{Wire, WireReader, WireWriter};

@@ -11,8 +11,9 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use baton_executor::{
-    Config, Executor, Handle, Mode, NO_TASK, NewExecutorError, RunError, Source, TableFull,
+    Config, Executor, Handle, Mode, NO_TASK, NewExecutorError, RunError, Source, TableFull, Turns,
 };
 use baton_inbox::{
     Band, Bell, LinkError, LinkParts, MAX_CONNECTIONS, Platform, Scan, sender_fence,
@@ -96,10 +97,15 @@ impl Default for Binding {
     }
 }
 
-struct Bound<P: Platform> {
+/// One connection as the drain loop sees it.
+#[repr(align(32))]
+struct Port<P: Platform> {
     connection: Rc<Connection<P>>,
-    server: Option<Box<dyn Serve<P>>>,
+    server: Option<Rc<dyn Serve<P>>>,
 }
+
+/// All connections, by number.
+type Ports<P> = [Option<Port<P>>; MAX_CONNECTIONS];
 
 /// The part of a node that its tasks may hold: everything but the executor's ownership.
 pub struct NodeHandle<P: Platform>(Rc<Inner<P>>);
@@ -113,8 +119,15 @@ impl<P: Platform> Clone for NodeHandle<P> {
 struct Inner<P: Platform> {
     ledger: Rc<Ledger<P>>,
     scan: Scan,
-    bound: [RefCell<Option<Bound<P>>>; MAX_CONNECTIONS],
-    look_at_all: Cell<bool>,
+    /// What is bound. Taken out while lanes are drained or flushed, so that no borrow need be counted there; it changes only in
+    /// [`Inner::attend`].
+    ports: Cell<Option<Box<Ports<P>>>>,
+    /// The same connections, for look-ups at any time.
+    directory: RefCell<Vec<Rc<Connection<P>>>>,
+    /// Connections that come into the scan when the next turn begins.
+    arriving: RefCell<Vec<Port<P>>>,
+    /// Numbers that are taken, those of arriving connections included.
+    taken: Cell<u64>,
 }
 
 /// An executor, its inbox and its connections.
@@ -151,7 +164,7 @@ impl<P: Platform> Node<P> {
             dirty: Cell::new(0),
             heads: Cell::new(0),
             unsettled: Cell::new(0),
-            failed: Cell::new(0),
+            leaving: Cell::new(0),
             tracing: Cell::new(false),
         });
         Ok(Node {
@@ -159,8 +172,10 @@ impl<P: Platform> Node<P> {
             handle: NodeHandle(Rc::new(Inner {
                 ledger,
                 scan: Scan::new(hint),
-                bound: [const { RefCell::new(None) }; MAX_CONNECTIONS],
-                look_at_all: Cell::new(false),
+                ports: Cell::new(Some(Box::new([const { None }; MAX_CONNECTIONS]))),
+                directory: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
+                arriving: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
+                taken: Cell::new(0),
             })),
         })
     }
@@ -172,7 +187,20 @@ impl<P: Platform> Node<P> {
     /// [`RunError::Nested`] when called from inside a task.
     #[inline]
     pub fn turn(&self) -> Result<u32, RunError> {
-        self.executor.turn(&*self.handle.0)
+        Ok(self.drive()?.turn())
+    }
+
+    /// Takes the node over for turns that the caller makes himself, as the loop of another event source does.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Nested`] when the node is being driven already.
+    #[inline]
+    pub fn drive(&self) -> Result<Drive<'_, P>, RunError> {
+        Ok(Drive {
+            turns: self.executor.turns()?,
+            source: &self.handle.0,
+        })
     }
 
     /// Runs until `future` has finished, and returns its result.
@@ -185,6 +213,20 @@ impl<P: Platform> Node<P> {
     }
 }
 
+/// A node that is being driven turn by turn; see [`Node::drive`].
+pub struct Drive<'a, P: Platform> {
+    turns: Turns<'a, P>,
+    source: &'a Inner<P>,
+}
+
+impl<P: Platform> Drive<'_, P> {
+    /// Does one turn and says how much was done: messages drained and tasks polled.
+    #[inline]
+    pub fn turn(&mut self) -> u32 {
+        self.turns.turn(self.source)
+    }
+}
+
 impl<P: Platform> Drop for Node<P> {
     fn drop(&mut self) {
         // Tasks first: they hold connections and handles to this node.
@@ -192,7 +234,7 @@ impl<P: Platform> Drop for Node<P> {
         for index in 0..MAX_CONNECTIONS as u32 {
             self.handle.unbind(index);
         }
-        self.handle.0.begin_turn_slow();
+        self.handle.0.attend();
     }
 }
 
@@ -235,19 +277,17 @@ impl<P: Platform> NodeHandle<P> {
         &self,
         parts: LinkParts<P::Bell>,
         binding: Binding,
-        server: impl FnOnce(&Handle<P>, u32, Band) -> Result<Option<Box<dyn Serve<P>>>, TableFull>,
+        server: impl FnOnce(&Handle<P>, u32, Band) -> Result<Option<Rc<dyn Serve<P>>>, TableFull>,
     ) -> Result<Client<P>, BindError> {
         let inner = &self.0;
         let index = match binding.index {
             Some(index) => index,
             None => self.free_index()?,
         };
-        let mut place = inner
-            .bound
-            .get(index as usize)
-            .and_then(|place| place.try_borrow_mut().ok())
-            .filter(|place| place.is_none())
-            .ok_or(BindError::IndexTaken(index))?;
+        let taken = inner.taken.get();
+        if index as usize >= MAX_CONNECTIONS || taken & 1 << index != 0 {
+            return Err(BindError::IndexTaken(index));
+        }
         let server = server(&inner.ledger.handle, parts.granted, binding.band)?;
         let connection = Rc::new(Connection::new(
             inner.ledger.clone(),
@@ -257,16 +297,13 @@ impl<P: Platform> NodeHandle<P> {
             parts,
             binding.start,
         )?);
-        inner.scan.bind(index, binding.band);
-        inner.look_at_all.set(true);
-        inner
-            .ledger
-            .handle
-            .event(Step::Bound, index as u16, NO_TASK, 0, 0);
-        *place = Some(Bound {
+        inner.taken.set(taken | connection.bit);
+        inner.directory.borrow_mut().push(connection.clone());
+        inner.arriving.borrow_mut().push(Port {
             connection: connection.clone(),
             server,
         });
+        inner.ledger.handle.attend();
         Ok(Client(connection))
     }
 
@@ -274,17 +311,9 @@ impl<P: Platform> NodeHandle<P> {
     ///
     /// Its lanes leave the scan, its handlers are dropped and its number becomes free when the next turn begins.
     pub fn unbind(&self, index: u32) {
-        let Some(place) = self.0.bound.get(index as usize) else {
-            return;
-        };
-        let connection = match place.try_borrow() {
-            Ok(place) => place.as_ref().map(|bound| bound.connection.clone()),
-            Err(_) => None,
-        };
-        if let Some(connection) = connection {
+        if let Some(connection) = self.connection(index) {
             connection.fail(Failure::Disconnected);
-            let failed = &self.0.ledger.failed;
-            failed.set(failed.get() | connection.bit);
+            connection.leave();
         }
     }
 
@@ -294,110 +323,163 @@ impl<P: Platform> NodeHandle<P> {
     ///
     /// [`BindError::InboxFull`].
     pub fn free_index(&self) -> Result<u32, BindError> {
-        let free = self
-            .0
-            .bound
-            .iter()
-            .position(|place| place.try_borrow().is_ok_and(|place| place.is_none()));
-        free.map(|index| index as u32).ok_or(BindError::InboxFull {
-            capacity: MAX_CONNECTIONS,
-        })
+        let free = (!self.0.taken.get()).trailing_zeros();
+        if free as usize >= MAX_CONNECTIONS {
+            return Err(BindError::InboxFull {
+                capacity: MAX_CONNECTIONS,
+            });
+        }
+        Ok(free)
     }
 
     /// The connection of that number.
     pub fn connection(&self, index: u32) -> Option<Rc<Connection<P>>> {
-        let place = self.0.bound.get(index as usize)?.try_borrow().ok()?;
-        place.as_ref().map(|bound| bound.connection.clone())
+        let directory = self.0.directory.borrow();
+        let mut all = directory.iter();
+        all.find(|connection| u32::from(connection.index()) == index)
+            .cloned()
     }
 
     /// All connections that are bound.
     pub fn connections(&self) -> impl Iterator<Item = Rc<Connection<P>>> + '_ {
         (0..MAX_CONNECTIONS as u32).filter_map(|index| self.connection(index))
     }
+
+    /// Switches tracing on or off at once; the ring's own switch is looked at only every so many turns.
+    pub fn set_tracing(&self, on: bool) {
+        self.executor().trace().set_on(on);
+        self.0.ledger.tracing.set(on);
+    }
 }
 
 impl<P: Platform> Inner<P> {
-    /// Takes failed connections out of the scan, and settles what waits for heads.
-    #[cold]
-    fn begin_turn_slow(&self) {
-        let mut failed = self.ledger.failed.replace(0);
-        while failed != 0 {
-            let index = failed.trailing_zeros();
-            failed &= failed - 1;
-            self.scan.unbind(index);
-            self.ledger
-                .unsettled
-                .set(self.ledger.unsettled.get() & !(1 << index));
-            // Dropping the handlers may run anybody's code, so nothing is borrowed meanwhile.
-            let gone = self.bound[index as usize].borrow_mut().take();
-            if let Some(bound) = gone {
-                self.ledger
-                    .handle
-                    .event(Step::Unbound, index as u16, NO_TASK, 0, 0);
-                drop(bound);
-            }
-        }
-        self.settle();
-    }
-
-    fn settle(&self) {
-        let mut unsettled = self.ledger.unsettled.replace(0);
-        while unsettled != 0 {
-            let index = unsettled.trailing_zeros();
-            unsettled &= unsettled - 1;
-            let place = self.bound[index as usize].borrow();
-            if let Some(bound) = place.as_ref()
-                && bound.connection.failure().is_none()
-                && bound.connection.settle()
-            {
-                bound.connection.mark_unsettled();
-            }
-        }
-    }
-
-    /// Looks at one connection: its answers first, then, if it is served, its requests.
+    /// Runs `with` on the ports. Nested calls find none; nothing nests but by mistake.
     #[inline]
-    fn look(&self, index: u32) -> u32 {
-        let place = self.bound[index as usize % MAX_CONNECTIONS].borrow();
-        let Some(bound) = place.as_ref() else {
-            return 0;
+    fn with_ports<R>(&self, with: impl FnOnce(&Ports<P>) -> R) -> Option<R> {
+        let ports = self.ports.take()?;
+        let result = with(&ports);
+        core::mem::forget(self.ports.replace(Some(ports)));
+        Some(result)
+    }
+
+    /// Puts arrived connections into the scan and takes those that leave out of it.
+    fn come_and_go(&self) {
+        let arriving = core::mem::take(&mut *self.arriving.borrow_mut());
+        let leaving = self.ledger.leaving.replace(0);
+        if arriving.is_empty() && leaving == 0 {
+            return;
+        }
+        let Some(mut ports) = self.ports.take() else {
+            return;
         };
-        let connection = &bound.connection;
-        let mut done = 0;
-        if connection.tokens.capacity() != 0 {
-            done += connection.drain_answers(LANE_QUANTUM);
+        let handle = &self.ledger.handle;
+        for port in arriving {
+            let index = port.connection.index();
+            self.scan.bind(u32::from(index), port.connection.band());
+            handle.event(Step::Bound, index, NO_TASK, 0, 0);
+            ports[usize::from(index) % MAX_CONNECTIONS] = Some(port);
         }
-        if let Some(server) = &bound.server
-            && connection.has_request()
-        {
-            done += server.drain(connection, LANE_QUANTUM);
+        let mut gone = Vec::new();
+        for index in bits(leaving) {
+            self.scan.unbind(index);
+            let unsettled = &self.ledger.unsettled;
+            unsettled.set(unsettled.get() & !(1 << index));
+            if let Some(port) = ports[index as usize].take() {
+                handle.event(Step::Unbound, index as u16, NO_TASK, 0, 0);
+                let mut directory = self.directory.borrow_mut();
+                directory.retain(|connection| !Rc::ptr_eq(connection, &port.connection));
+                gone.push(port);
+            }
+            self.taken.set(self.taken.get() & !(1 << index));
         }
-        done
+        self.ports.set(Some(ports));
+        // Dropping handlers may run anybody's code, so it comes last.
+        drop(gone);
     }
 
-    #[inline]
-    fn flush_written(&self, dirty: u64, heads: u64) {
-        let mut left = dirty | heads;
+    /// Gets back what heads have freed, and sends CANCELs that wait for that.
+    fn settle(&self) {
+        let unsettled = self.ledger.unsettled.replace(0);
+        if unsettled == 0 {
+            return;
+        }
+        self.with_ports(|ports| {
+            for index in bits(unsettled) {
+                if let Some(port) = &ports[index as usize]
+                    && port.connection.failure().is_none()
+                    && port.connection.settle()
+                {
+                    port.connection.mark_unsettled();
+                }
+            }
+        });
+    }
+
+    /// What a look found at connection `index`, for the hint; looks again if the hint was just cleared.
+    #[cold]
+    #[inline(never)]
+    fn note_look(&self, port: &Port<P>, index: u32, found: u32) -> u32 {
+        if found != 0 {
+            self.scan.was_busy(index);
+            return 0;
+        }
+        if !self.scan.was_idle(index) {
+            return 0;
+        }
+        let found = port.look();
+        if found != 0 {
+            self.scan.was_busy(index);
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn flush_written(&self, ports: &Ports<P>, dirty: u64, heads: u64) {
         sender_fence();
+        let mut left = dirty | heads;
         while left != 0 {
-            let index = left.trailing_zeros();
-            let bit = left & left.wrapping_neg();
+            let index = left.trailing_zeros() as usize % MAX_CONNECTIONS;
             left &= left - 1;
-            let place = self.bound[index as usize % MAX_CONNECTIONS].borrow();
-            let Some(bound) = place.as_ref() else {
-                continue;
-            };
-            let connection = &bound.connection;
-            let link = &connection.link;
-            if dirty & bit != 0 {
+            let Some(port) = &ports[index] else { continue };
+            let link = &port.connection.link;
+            if dirty & port.connection.bit != 0 {
+                link.flush();
                 link.peer_hint.raise();
             } else if !link.peer_wants_space() {
                 continue;
             }
             if link.peer_state.must_ring() {
-                connection.ring();
+                port.connection.ring();
             }
         }
+    }
+}
+
+/// The numbers of the bits that are set.
+fn bits(mut set: u64) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let index = set.trailing_zeros();
+        set &= set.wrapping_sub(1);
+        (index < u64::BITS).then_some(index)
+    })
+}
+
+impl<P: Platform> Port<P> {
+    /// Drains its answers first, then, if it is served, its requests.
+    #[inline(always)]
+    fn look(&self) -> u32 {
+        let connection = &self.connection;
+        let mut done = 0;
+        if connection.tokens.capacity() != 0 {
+            done += connection.drain_answers(LANE_QUANTUM);
+        }
+        if let Some(server) = &self.server
+            && let found = connection.link.requests_in.peek()
+            && !matches!(found, Ok(None))
+        {
+            done += server.drain(connection, LANE_QUANTUM);
+        }
+        done
     }
 }
 
@@ -411,32 +493,40 @@ impl<P: Platform> Connection<P> {
         self.bell.ring();
     }
 
+    /// Has the executor take this connection out of the scan.
+    pub(crate) fn leave(&self) {
+        let leaving = &self.ledger.leaving;
+        leaving.set(leaving.get() | self.bit);
+        self.ledger.handle.attend();
+    }
+
     /// Whether a request, or the sign of a corrupt peer, waits in the lane.
-    #[inline]
     fn has_request(&self) -> bool {
         !matches!(self.link.requests_in.peek(), Ok(None))
     }
 
     /// Whether an answer, or the sign of a corrupt peer, waits in the lane.
-    #[inline]
     fn has_answer(&self) -> bool {
         self.tokens.capacity() != 0 && !matches!(self.link.answers_in.peek(), Ok(None))
     }
 }
 
 impl<P: Platform> Source for Inner<P> {
+    #[cold]
+    fn attend(&self) {
+        self.come_and_go();
+        self.settle();
+        self.ledger.tracing.set(self.ledger.handle.trace().is_on());
+        self.scan.look_at_all();
+        if self.ledger.unsettled.get() != 0 {
+            // Only the peer's head can change this, and it does so without a message.
+            self.ledger.handle.attend();
+        }
+    }
+
     #[inline]
-    fn begin_turn(&self) -> u64 {
-        let ledger = &self.ledger;
-        if ledger.failed.get() | ledger.unsettled.get() != 0 {
-            self.begin_turn_slow();
-        }
-        ledger.tracing.set(ledger.handle.trace().is_on());
-        let candidates = self.scan.begin_turn();
-        if self.look_at_all.replace(false) {
-            return self.scan.bound();
-        }
-        candidates
+    fn candidates(&self) -> u64 {
+        self.scan.candidates()
     }
 
     #[inline]
@@ -444,31 +534,34 @@ impl<P: Platform> Source for Inner<P> {
         self.scan.bands()
     }
 
-    #[inline]
+    #[inline(always)]
     fn drain(&self, candidates: u64, band: Band) -> u32 {
-        let mut done = 0;
-        for index in self.scan.visit(candidates, band) {
-            let found = self.look(index);
-            done += found;
-            if found != 0 {
-                self.scan.was_busy(index);
-            } else if self.scan.was_idle(index) {
-                let found = self.look(index);
+        let drained = self.with_ports(|ports| {
+            let mut done = 0;
+            for index in self.scan.visit(candidates, band) {
+                let Some(port) = &ports[index as usize % MAX_CONNECTIONS] else {
+                    continue;
+                };
+                let found = port.look();
                 done += found;
-                if found != 0 {
-                    self.scan.warm(index);
+                if self.scan.is_hinted() {
+                    done += self.note_look(port, index, found);
                 }
             }
-        }
-        done
+            done
+        });
+        drained.unwrap_or(0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn flush(&self) {
-        let dirty = self.ledger.dirty.replace(0);
-        let heads = self.ledger.heads.replace(0);
+        let ledger = &*self.ledger;
+        let dirty = ledger.dirty.get();
+        let heads = ledger.heads.get();
         if dirty | heads != 0 {
-            self.flush_written(dirty, heads);
+            ledger.dirty.set(0);
+            ledger.heads.set(0);
+            self.with_ports(|ports| self.flush_written(ports, dirty, heads));
         }
     }
 
@@ -476,43 +569,36 @@ impl<P: Platform> Source for Inner<P> {
         let ledger = &self.ledger;
         let unsettled = ledger.unsettled.get();
         if unsettled != 0 {
-            for connection in self.each(unsettled) {
-                connection.link.set_want_space(true);
-            }
+            self.with_ports(|ports| {
+                for index in bits(unsettled) {
+                    if let Some(port) = &ports[index as usize] {
+                        port.connection.link.set_want_space(true);
+                    }
+                }
+            });
             // Orders the want before the heads read below, as `announce_sleep` did for everything else.
             sender_fence();
             self.settle();
         }
-        if ledger.failed.get() | ledger.dirty.get() | ledger.heads.get() != 0 {
+        if ledger.leaving.get() | ledger.dirty.get() | ledger.heads.get() != 0
+            || !self.arriving.borrow().is_empty()
+        {
             return true;
         }
-        let mut found = false;
-        for connection in self.each(self.scan.bound()) {
-            found |= connection.has_answer() || connection.has_request();
-        }
-        found
+        let found = self.with_ports(|ports| {
+            ports.iter().flatten().any(|port| {
+                port.connection.has_answer()
+                    || (port.server.is_some() && port.connection.has_request())
+            })
+        });
+        found.unwrap_or(true)
     }
 
     fn woken(&self) {
-        self.look_at_all.set(true);
-        for connection in self.each(self.ledger.unsettled.get()) {
-            connection.link.set_want_space(false);
-        }
-    }
-}
-
-impl<P: Platform> Inner<P> {
-    fn each(&self, mut bits: u64) -> impl Iterator<Item = Rc<Connection<P>>> + '_ {
-        core::iter::from_fn(move || {
-            while bits != 0 {
-                let index = bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let place = self.bound[index].borrow();
-                if let Some(bound) = place.as_ref() {
-                    return Some(bound.connection.clone());
-                }
+        self.with_ports(|ports| {
+            for port in ports.iter().flatten() {
+                port.connection.link.set_want_space(false);
             }
-            None
-        })
+        });
     }
 }

@@ -6,7 +6,6 @@
 use crate::connection::Connection;
 use crate::error::Violation;
 use crate::wire::{SliceReader, Wire};
-use alloc::boxed::Box;
 use alloc::rc::Rc;
 use baton_executor::{CellInUse, Handle, Pool, Started, TableFull};
 use baton_inbox::{Band, Found, Info, Kind, PAYLOAD_WORDS, PayloadWriter, Platform, Status, Token};
@@ -201,7 +200,7 @@ pub(crate) fn serving<P: Platform, S: Service<P>>(
     service: Rc<S>,
     credits: u32,
     band: Band,
-) -> Result<Box<dyn Serve<P>>, TableFull> {
+) -> Result<Rc<dyn Serve<P>>, TableFull> {
     let for_one_ways = service.clone();
     make(
         handle,
@@ -219,14 +218,14 @@ fn make<P, F, M, N>(
     band: Band,
     start: M,
     notify: N,
-) -> Result<Box<dyn Serve<P>>, TableFull>
+) -> Result<Rc<dyn Serve<P>>, TableFull>
 where
     P: Platform,
     F: Future<Output = ()> + 'static,
     M: Fn(Request<P>) -> F + 'static,
     N: Fn(OneWay<P>) + 'static,
 {
-    Ok(Box::new(Serving {
+    Ok(Rc::new(Serving {
         pool: Pool::new(handle, credits as usize, band, "handler")?,
         start,
         notify,

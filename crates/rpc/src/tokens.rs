@@ -28,6 +28,7 @@
 
 use baton_inbox::{Info, PAYLOAD_WORDS, Token};
 use core::cell::{Cell, RefCell};
+use core::num::NonZeroU64;
 use core::task::Waker;
 
 use alloc::boxed::Box;
@@ -80,7 +81,7 @@ pub(crate) type Queued = (Info, [u64; PAYLOAD_WORDS]);
 
 /// Somebody in the queue for credits.
 struct Waiter {
-    ticket: u64,
+    ticket: NonZeroU64,
     waker: Option<Waker>,
     granted: u16,
     /// The request to submit as soon as a credit is granted; none for those who want the credit itself.
@@ -114,7 +115,7 @@ pub(crate) struct Tokens {
     /// Number of waiters without a credit.
     pub(crate) starving: Cell<u32>,
     waiters: RefCell<VecDeque<Waiter>>,
-    next_ticket: Cell<u64>,
+    next_ticket: Cell<NonZeroU64>,
 }
 
 impl Tokens {
@@ -147,7 +148,7 @@ impl Tokens {
             to_cancel: Queue::new(),
             starving: Cell::new(0),
             waiters: RefCell::new(VecDeque::new()),
-            next_ticket: Cell::new(0),
+            next_ticket: Cell::new(NonZeroU64::MIN),
         }
     }
 
@@ -219,9 +220,9 @@ impl Tokens {
     }
 
     /// Joins the queue for credits, with a request to be submitted when one is granted, or for the credit itself.
-    pub(crate) fn queue(&self, request: Option<Queued>) -> u64 {
+    pub(crate) fn queue(&self, request: Option<Queued>) -> NonZeroU64 {
         let ticket = self.next_ticket.get();
-        self.next_ticket.set(ticket + 1);
+        self.next_ticket.set(ticket.saturating_add(1));
         self.starving.set(self.starving.get() + 1);
         self.waiters.borrow_mut().push_back(Waiter {
             ticket,
@@ -233,7 +234,7 @@ impl Tokens {
     }
 
     /// Takes the credit granted to `ticket`, or has `waker` woken when it is granted.
-    pub(crate) fn poll_ticket(&self, ticket: u64, waker: &Waker) -> Option<&Entry> {
+    pub(crate) fn poll_ticket(&self, ticket: NonZeroU64, waker: &Waker) -> Option<&Entry> {
         let mut waiters = self.waiters.borrow_mut();
         let at = waiters.iter().position(|w| w.ticket == ticket)?;
         let waiter = &mut waiters[at];
@@ -250,7 +251,7 @@ impl Tokens {
     }
 
     /// Leaves the queue. Returns the entry if a credit was granted meanwhile.
-    pub(crate) fn leave(&self, ticket: u64) -> Option<&Entry> {
+    pub(crate) fn leave(&self, ticket: NonZeroU64) -> Option<&Entry> {
         let mut waiters = self.waiters.borrow_mut();
         let at = waiters.iter().position(|w| w.ticket == ticket)?;
         let left = waiters.remove(at)?;
@@ -287,10 +288,10 @@ impl Tokens {
         self.push(&self.by_head, entry);
     }
 
-    /// Takes the first entry whose message stands before `head`.
-    pub(crate) fn pop_by_head(&self, head: u32) -> Option<&Entry> {
+    /// Takes the first entry whose message has been drained, when the lane holds `head..tail`.
+    pub(crate) fn pop_by_head(&self, head: u32, tail: u32) -> Option<&Entry> {
         let entry = self.entry(self.by_head.first.get())?;
-        if !entry.is_drained(head) {
+        if !entry.is_drained(head, tail) {
             return None;
         }
         self.pop(&self.by_head)
@@ -370,9 +371,12 @@ impl Entry {
         self.expect.get() != Token::NONE && self.state.get() == State::Plain
     }
 
-    /// Whether the entry's latest message stands before `head`. Compared by distance, for positions wrap.
-    pub(crate) fn is_drained(&self, head: u32) -> bool {
-        head.wrapping_sub(self.position.get()).wrapping_sub(1) <= u32::MAX / 2
+    /// Whether the entry's latest message has been drained, when the lane holds `head..tail`.
+    ///
+    /// It was written once, perhaps very long ago: what is not in the lane any more has been drained, however often positions
+    /// have wrapped since.
+    pub(crate) fn is_drained(&self, head: u32, tail: u32) -> bool {
+        self.position.get().wrapping_sub(head) >= tail.wrapping_sub(head)
     }
 
     /// Has `waker` woken when the answer comes.
@@ -387,5 +391,53 @@ impl Entry {
 
     pub(crate) fn take_waker(&self) -> Option<Waker> {
         self.waker.take()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Heads and tails of a lane of four slots, and whether a message at position 7 is still in it.
+    const AROUND_SEVEN: [(u32, u32, bool); 8] = [
+        (7, 8, true),
+        (4, 8, true),
+        (7, 11, true),
+        (8, 8, false),
+        (8, 12, false),
+        // As many messages later as positions can tell apart at most, and at least.
+        (
+            7u32.wrapping_add(1 << 31),
+            9u32.wrapping_add(1 << 31),
+            false,
+        ),
+        (
+            9u32.wrapping_add(1 << 31),
+            9u32.wrapping_add(1 << 31),
+            false,
+        ),
+        (u32::MAX, 2, false),
+    ];
+
+    #[test]
+    fn a_message_is_drained_when_it_is_no_longer_in_the_lane() {
+        let tokens = Tokens::new(1, 0);
+        let entry = tokens.entry(0).unwrap();
+        entry.position.set(7);
+        for (head, tail, inside) in AROUND_SEVEN {
+            assert_eq!(entry.is_drained(head, tail), !inside, "{head}..{tail}");
+        }
+    }
+
+    #[test]
+    fn a_credit_comes_back_by_the_head_however_late_it_is_looked_for() {
+        for (head, tail, inside) in AROUND_SEVEN {
+            let tokens = Tokens::new(1, 0);
+            let entry = tokens.take().unwrap();
+            entry.position.set(7);
+            tokens.push_by_head(entry);
+            let back = tokens.pop_by_head(head, tail);
+            assert_eq!(back.is_none(), inside, "{head}..{tail}");
+        }
     }
 }
