@@ -3,7 +3,7 @@
 use crate::bell::EventBell;
 use crate::control::{Control, ControlEvent, Counters, ListenerId};
 use crate::handshake::{ConnectError, Grants, Node, Wants};
-use crate::inspect::{Inspectors, Outside};
+use crate::inspect::{Answer, Inspectors, Outside};
 use crate::link::PeerLink;
 use crate::memory::{CreateError, OwnRegion, SharedPage};
 use crate::names::{self, BindError, ServiceName};
@@ -28,6 +28,8 @@ pub struct HostConfig {
     pub name: Option<String>,
     /// What can be said about the executor when it does not answer an inspection; runs on the control thread.
     pub outside: Outside,
+    /// What is answered about the trace; runs on the control thread.
+    pub answer: Answer,
 }
 
 impl Default for HostConfig {
@@ -36,6 +38,7 @@ impl Default for HostConfig {
             capacity: MAX_CONNECTIONS as u32,
             name: None,
             outside: Box::new(String::new),
+            answer: Box::new(|_| None),
         }
     }
 }
@@ -169,7 +172,8 @@ impl Host {
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(Counters::default());
         let outside = outside(&node, &counters, config.outside);
-        let inspectors = Inspectors::new(uid, nudge.clone(), outside).map_err(system)?;
+        let inspectors =
+            Inspectors::new(uid, nudge.clone(), outside, config.answer).map_err(system)?;
         let nudge_fd = rustix::io::fcntl_dupfd_cloexec(nudge.as_fd(), 0).map_err(system)?;
         let control = Control::new(
             node.clone(),

@@ -1,8 +1,8 @@
-//! Inspection of a running process: whoever connects to its inspection socket gets the executor's dump.
+//! Inspection of a running process: whoever connects to its inspection socket asks a [`Question`] and gets a text.
 //!
-//! The control thread asks the executor by an event. When that does not answer within [`PATIENCE_NS`] (it hangs in one task,
-//! or gets no processor), the control thread answers itself with what can be seen from outside. Only the same user and root are
-//! answered.
+//! For a dump, the control thread asks the executor by an event. When that does not answer within [`PATIENCE_NS`] (it hangs
+//! in one task, or gets no processor), the control thread answers itself with what can be seen from outside. Everything
+//! about the trace it answers itself at once. Only the same user and root are answered.
 //!
 //! The socket of the first host in process 42 of user 1000 is the abstract `\0baton-inspect/1000/42`; those of further
 //! hosts in the same process end in `.1`, `.2` and so on.
@@ -30,6 +30,51 @@ const MAX_INSPECTORS: usize = 4;
 /// Hosts of one process that can be inspected.
 pub const MAX_HOSTS: u32 = 64;
 
+/// Longest question on the wire, with its line end.
+const MAX_QUESTION: usize = 16;
+
+/// What can be asked of a running process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// What the executor is doing, and who waits for whom.
+    Dump,
+    /// Record events from now on.
+    TraceOn,
+    /// Record no more events.
+    TraceOff,
+    /// The recorded events, one line each.
+    Events,
+    /// The recorded events as a JSON array for a trace viewer.
+    Chrome,
+}
+
+impl Question {
+    const ALL: [Question; 5] = [
+        Question::Dump,
+        Question::TraceOn,
+        Question::TraceOff,
+        Question::Events,
+        Question::Chrome,
+    ];
+
+    /// The question on the wire.
+    const fn line(self) -> &'static [u8] {
+        match self {
+            Question::Dump => b"dump\n",
+            Question::TraceOn => b"trace on\n",
+            Question::TraceOff => b"trace off\n",
+            Question::Events => b"events\n",
+            Question::Chrome => b"chrome\n",
+        }
+    }
+
+    fn of_line(line: &[u8]) -> Option<Question> {
+        Question::ALL
+            .into_iter()
+            .find(|question| question.line() == line)
+    }
+}
+
 /// Where the executor's dump goes.
 #[derive(Clone, Debug)]
 pub struct InspectReply {
@@ -46,8 +91,10 @@ impl InspectReply {
 }
 
 enum State {
-    /// Waits for the executor's text.
-    Waiting { deadline_ns: u64 },
+    /// Has not asked yet.
+    Asking { line: Vec<u8> },
+    /// Waits for the executor's text; `before` is what could be seen from outside when it asked.
+    Waiting { deadline_ns: u64, before: String },
     /// Is being sent the text.
     Sending { text: Vec<u8>, sent: usize },
 }
@@ -60,12 +107,15 @@ struct Inspector {
 
 /// What the control thread can say about the executor without it.
 pub type Outside = Box<dyn Fn() -> String + Send>;
+/// Answers every question but [`Question::Dump`], on the control thread; none where nothing is recorded.
+pub type Answer = Box<dyn Fn(Question) -> Option<String> + Send>;
 
 /// Those who inspect, on the control thread's side.
 pub(crate) struct Inspectors {
     listener: Arc<OwnedFd>,
     reply: InspectReply,
     outside: Outside,
+    answer: Answer,
     inspectors: Vec<Inspector>,
 }
 
@@ -78,7 +128,12 @@ fn address(uid: u32, pid: i32, host: u32) -> Result<SocketAddrUnix, Errno> {
 }
 
 impl Inspectors {
-    pub(crate) fn new(uid: u32, nudge: EventBell, outside: Outside) -> Result<Self, Errno> {
+    pub(crate) fn new(
+        uid: u32,
+        nudge: EventBell,
+        outside: Outside,
+        answer: Answer,
+    ) -> Result<Self, Errno> {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let mut listener = Err(Errno::ADDRINUSE);
         for host in 0..MAX_HOSTS {
@@ -98,6 +153,7 @@ impl Inspectors {
                 nudge,
             },
             outside,
+            answer,
             inspectors: Vec::with_capacity(MAX_INSPECTORS),
         })
     }
@@ -111,8 +167,8 @@ impl Inspectors {
         self.inspectors
             .iter()
             .filter_map(|inspector| match inspector.state {
-                State::Waiting { deadline_ns } => Some(deadline_ns),
-                State::Sending { .. } => None,
+                State::Waiting { deadline_ns, .. } => Some(deadline_ns),
+                State::Asking { .. } | State::Sending { .. } => None,
             })
             .min()
     }
@@ -132,7 +188,7 @@ impl Inspectors {
             node.registry.epoll(),
             &socket,
             token(Tag::Inspector, id),
-            epoll::EventFlags::RDHUP,
+            epoll::EventFlags::IN | epoll::EventFlags::RDHUP,
         );
         if added.is_err() {
             return;
@@ -140,22 +196,22 @@ impl Inspectors {
         self.inspectors.push(Inspector {
             id,
             socket,
-            state: State::Waiting {
-                deadline_ns: monotonic_ns().saturating_add(PATIENCE_NS),
-            },
-        });
-        node.registry.inspect(ControlEvent::Inspect {
-            reply: self.reply.clone(),
+            state: State::Asking { line: Vec::new() },
         });
     }
 
-    /// An inspector can take more, or has hung up.
+    /// An inspector has asked, can take more, or has hung up.
     pub(crate) fn advance(&mut self, registry: &Registry, id: u64) {
         let Some(at) = self.inspectors.iter().position(|known| known.id == id) else {
             return;
         };
         let done = match self.inspectors.get_mut(at) {
             Some(inspector) => match inspector.state {
+                State::Asking { .. } => match inspector.ask() {
+                    Ok(None) => false,
+                    Ok(Some(question)) => self.begin_answer(registry, at, question),
+                    Err(_) => true,
+                },
                 // Nothing but a hang-up is reported in this state.
                 State::Waiting { .. } => true,
                 State::Sending { .. } => inspector.send_some(registry),
@@ -165,6 +221,30 @@ impl Inspectors {
         if done {
             self.inspectors.remove(at);
         }
+    }
+
+    /// Answers a question, or has the executor do it. Whether the inspector is done with.
+    fn begin_answer(&mut self, registry: &Registry, at: usize, question: Question) -> bool {
+        let Some(inspector) = self.inspectors.get_mut(at) else {
+            return false;
+        };
+        if question == Question::Dump {
+            inspector.state = State::Waiting {
+                deadline_ns: monotonic_ns().saturating_add(PATIENCE_NS),
+                before: (self.outside)(),
+            };
+            registry.inspect(ControlEvent::Inspect {
+                reply: self.reply.clone(),
+            });
+            // From here on only a hang-up is of interest.
+            return inspector.listen_for(registry, epoll::EventFlags::RDHUP);
+        }
+        let text = (self.answer)(question).unwrap_or_else(|| "nothing is recorded here\n".into());
+        inspector.state = State::Sending {
+            text: text.into_bytes(),
+            sent: 0,
+        };
+        inspector.send_some(registry)
     }
 
     /// Hands out the executor's answer, or ours to whom has waited long enough.
@@ -178,14 +258,19 @@ impl Inspectors {
         let outside = &self.outside;
         let now_ns = monotonic_ns();
         self.inspectors.retain_mut(|inspector| {
-            let State::Waiting { deadline_ns } = inspector.state else {
+            let State::Waiting {
+                deadline_ns,
+                before,
+            } = &inspector.state
+            else {
                 return true;
             };
             let text = match &answer {
                 Some(text) => text.clone(),
-                None if deadline_ns <= now_ns => format!(
+                None if *deadline_ns <= now_ns => format!(
                     "the executor did not answer within {} ms: one task keeps it busy or waits inside a poll, it gets no \
-                     processor, or nobody fetches its control events; seen from outside:\n{}\n",
+                     processor, or nobody fetches its control events; seen from outside when it was asked:\n{before}\nand \
+                     now:\n{}\n",
                     PATIENCE_NS / 1_000_000,
                     outside()
                 ),
@@ -201,6 +286,34 @@ impl Inspectors {
 }
 
 impl Inspector {
+    /// Reads what there is of the question; an error means that this is no inspector, or it has gone.
+    fn ask(&mut self) -> Result<Option<Question>, Errno> {
+        let State::Asking { line } = &mut self.state else {
+            return Ok(None);
+        };
+        let mut buffer = [0; MAX_QUESTION];
+        match rustix::io::read(&self.socket, &mut buffer) {
+            Ok(0) => Err(Errno::CONNRESET),
+            Ok(len) => {
+                line.extend_from_slice(buffer.get(..len).unwrap_or_default());
+                match Question::of_line(line) {
+                    None if line.len() >= MAX_QUESTION || line.ends_with(b"\n") => {
+                        Err(Errno::INVAL)
+                    }
+                    question => Ok(question),
+                }
+            }
+            Err(Errno::INTR | Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Is told of these from now on; whether that failed, and the inspector is done with.
+    fn listen_for(&self, registry: &Registry, flags: epoll::EventFlags) -> bool {
+        let data = token(Tag::Inspector, self.id);
+        epoll::modify(registry.epoll(), &self.socket, data, flags).is_err()
+    }
+
     /// Sends what the socket takes; whether that was all, or nobody wants it any more.
     fn send_some(&mut self, registry: &Registry) -> bool {
         let State::Sending { text, sent } = &mut self.state else {
@@ -212,13 +325,8 @@ impl Inspector {
                 Ok(len) => *sent += len,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    let again = epoll::modify(
-                        registry.epoll(),
-                        &self.socket,
-                        token(Tag::Inspector, self.id),
-                        epoll::EventFlags::OUT | epoll::EventFlags::RDHUP,
-                    );
-                    return again.is_err();
+                    let flags = epoll::EventFlags::OUT | epoll::EventFlags::RDHUP;
+                    return self.listen_for(registry, flags);
                 }
                 Err(_) => return true,
             }
@@ -272,12 +380,12 @@ impl core::fmt::Display for InspectError {
 
 impl std::error::Error for InspectError {}
 
-/// Fetches the dumps of all hosts in process `pid`.
+/// Asks all hosts in process `pid` and returns the answer of each.
 ///
 /// # Errors
 ///
 /// [`InspectError`] says why there are none.
-pub fn inspect(pid: i32, timeout_ns: u64) -> Result<Vec<String>, InspectError> {
+pub fn inspect(pid: i32, question: Question, timeout_ns: u64) -> Result<Vec<String>, InspectError> {
     let uid = match rustix::fs::stat(format!("/proc/{pid}")) {
         Ok(stat) => stat.st_uid,
         Err(Errno::NOENT) => return Err(InspectError::NoSuchProcess),
@@ -290,7 +398,7 @@ pub fn inspect(pid: i32, timeout_ns: u64) -> Result<Vec<String>, InspectError> {
     let mut dumps = Vec::new();
     for host in 0..MAX_HOSTS {
         let address = address(uid, pid, host).map_err(InspectError::System)?;
-        match fetch(&address, pid, timeout_ns)? {
+        match fetch(&address, pid, question, timeout_ns)? {
             Some(dump) => dumps.push(dump),
             None => break,
         }
@@ -301,10 +409,11 @@ pub fn inspect(pid: i32, timeout_ns: u64) -> Result<Vec<String>, InspectError> {
     Ok(dumps)
 }
 
-/// One host's dump, if there is such a host.
+/// One host's answer, if there is such a host.
 fn fetch(
     address: &SocketAddrUnix,
     pid: i32,
+    question: Question,
     timeout_ns: u64,
 ) -> Result<Option<String>, InspectError> {
     let system = InspectError::System;
@@ -329,6 +438,8 @@ fn fetch(
     if holder != pid {
         return Err(InspectError::Impostor { pid: holder });
     }
+    // A line is shorter than any socket's buffer: it goes whole.
+    rustix::net::send(&socket, question.line(), SendFlags::NOSIGNAL).map_err(system)?;
     let mut dump = Vec::new();
     let mut buffer = [0; 4096];
     loop {

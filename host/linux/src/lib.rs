@@ -92,7 +92,7 @@ pub use control::{ControlEvent, ListenerId};
 pub use credentials::{PeerInfo, Policy};
 pub use handshake::{ConnectError, Grants, Wants};
 pub use host::{Host, HostConfig, ListenError, Started};
-pub use inspect::InspectReply;
+pub use inspect::{InspectReply, Question};
 pub use link::{Connection, DeathReason, PeerLink, Role};
 pub use names::{NameError, ServiceName};
 pub use node::{LinuxHandle, LinuxNode, NodeConfig, ServeError, StartNodeError};

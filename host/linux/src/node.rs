@@ -39,6 +39,7 @@ use peers::Peers;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use watch::Labels;
 
 /// How long [`LinuxHandle::connect`] waits for the service.
 pub const CONNECT_TIMEOUT_NS: u64 = 5_000_000_000;
@@ -172,12 +173,14 @@ impl LinuxNode {
     /// [`StartNodeError`]: this process has run out of something.
     pub fn start(config: NodeConfig) -> Result<LinuxNode, StartNodeError> {
         let ring = Arc::new(Ring::new(config.trace_events));
-        let peers = Peers::default();
+        let labels = Labels::default();
         let watch = watch::Late::default();
+        let own_name = config.name.clone();
         let started = Host::start(HostConfig {
             capacity: config.capacity,
             name: config.name,
             outside: watch::outside(&watch),
+            answer: watch::answer(&ring, &labels, own_name),
         })
         .map_err(StartNodeError::Host)?;
         let no_memory = || {
@@ -196,7 +199,7 @@ impl LinuxNode {
             node: NodeHandle::clone(&node),
             host: RefCell::new(Some(started.host)),
             offers: RefCell::default(),
-            peers,
+            peers: Peers::new(labels),
             control: Cell::new(None),
             idlers: RefCell::default(),
             accepted: Cell::new(0),
@@ -372,7 +375,6 @@ impl LinuxHandle {
         band: Band,
         bind: impl FnOnce(&NodeHandle<Linux>, LinkParts<crate::EventBell>, Binding, &PeerInfo) -> Bound,
     ) -> Result<Client<Linux>, BindError> {
-        let role = link.role;
         let peer_bit = link.peer_hint_bit;
         let (parts, info, guard) = link.into_parts();
         let binding = Binding {
@@ -383,7 +385,7 @@ impl LinuxHandle {
         };
         let client = bind(&self.0.node, parts, binding, &info)?;
         let connection = client.connection().clone();
-        self.0.peers.insert(guard, connection, info, role, peer_bit);
+        self.0.peers.insert(guard, connection, info, peer_bit);
         self.0.wake_control();
         Ok(client)
     }

@@ -1,40 +1,77 @@
-//! Prints the dumps of running Baton processes: `baton-dump PID...`.
+//! Asks running Baton processes what they are doing: `baton-dump [--trace on|off | --events | --chrome] PID...`.
+//!
+//! Without an option it prints their dumps: with the pids of two processes that call each other, who waits for whom.
 #![forbid(unsafe_code)]
 
+use baton_linux::Question;
 use baton_linux::inspect::{PATIENCE_NS, inspect};
 use std::process::ExitCode;
 
+const USAGE: &str = "usage: baton-dump [--trace on|off | --events | --chrome] PID...";
+
 fn main() -> ExitCode {
-    let pids: Vec<String> = std::env::args().skip(1).collect();
-    if pids.is_empty() {
-        eprintln!("usage: baton-dump PID...");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (question, pids) = match words.as_slice() {
+        ["--trace", "on", pids @ ..] => (Question::TraceOn, pids),
+        ["--trace", "off", pids @ ..] => (Question::TraceOff, pids),
+        ["--events", pids @ ..] => (Question::Events, pids),
+        ["--chrome", pids @ ..] => (Question::Chrome, pids),
+        pids => (Question::Dump, pids),
+    };
+    if pids.is_empty() || pids.iter().any(|pid| pid.starts_with('-')) {
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     }
     let mut failed = false;
-    for pid in &pids {
-        match pid.parse::<i32>().ok().filter(|pid| *pid > 0) {
-            None => {
-                eprintln!("baton-dump: {pid:?} is no process id");
-                failed = true;
-            }
-            // Twice the time that the process takes to answer for a hanging executor.
-            Some(number) => match inspect(number, 2 * PATIENCE_NS) {
-                Ok(dumps) => {
-                    for (host, dump) in dumps.iter().enumerate() {
-                        println!("--- process {number}, host {host}");
-                        println!("{}", dump.trim_end());
+    let mut parts = Vec::new();
+    for pid in pids {
+        match ask(pid, question) {
+            Ok(answers) => {
+                for (host, answer) in answers.into_iter().enumerate() {
+                    if question == Question::Chrome {
+                        parts.push(answer);
+                    } else {
+                        println!("--- process {pid}, host {host}");
+                        println!("{}", answer.trim_end());
                     }
                 }
-                Err(error) => {
-                    eprintln!("baton-dump: process {number}: {error}");
-                    failed = true;
-                }
-            },
+            }
+            Err(error) => {
+                eprintln!("baton-dump: {error}");
+                failed = true;
+            }
         }
+    }
+    if question == Question::Chrome {
+        failed |= !print_joined(&parts);
     }
     if failed {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+fn ask(pid: &str, question: Question) -> Result<Vec<String>, String> {
+    let number = pid.parse::<i32>().ok().filter(|pid| *pid > 0);
+    let number = number.ok_or_else(|| format!("{pid:?} is no process id"))?;
+    // Twice the time that the process takes to answer for a hanging executor.
+    inspect(number, question, 2 * PATIENCE_NS).map_err(|error| format!("process {number}: {error}"))
+}
+
+/// Prints one array with the events of all processes; whether that went well.
+fn print_joined(parts: &[String]) -> bool {
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let mut all = String::new();
+    match baton_trace::join_chrome_json(&parts, &mut all) {
+        Ok(()) => {
+            println!("{all}");
+            true
+        }
+        Err(error) => {
+            eprintln!("baton-dump: {error}");
+            false
+        }
     }
 }

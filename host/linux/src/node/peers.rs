@@ -1,7 +1,8 @@
 //! Who is connected: one place a connection number.
 
+use super::watch::Labels;
 use crate::credentials::PeerInfo;
-use crate::link::{Connection as Guard, Role};
+use crate::link::Connection as Guard;
 use crate::platform::Linux;
 use baton_inbox::layout::MAX_CONNECTIONS;
 use baton_rpc::{Connection, NodeHandle};
@@ -24,27 +25,27 @@ pub(super) struct Peers {
     places: RefCell<[Option<Peer>; MAX_CONNECTIONS]>,
     len: Cell<usize>,
     ever: Cell<bool>,
+    labels: Labels,
 }
 
-impl Default for Peers {
-    fn default() -> Self {
+impl Peers {
+    pub(super) fn new(labels: Labels) -> Self {
         Peers {
+            labels,
             places: RefCell::new([const { None }; MAX_CONNECTIONS]),
             len: Cell::new(0),
             ever: Cell::new(false),
         }
     }
-}
 
-impl Peers {
     pub(super) fn insert(
         &self,
         guard: Guard,
         connection: Rc<Connection<Linux>>,
         info: PeerInfo,
-        _role: Role,
-        _peer_bit: u32,
+        peer_bit: u32,
     ) {
+        self.labels.set(guard.own_bit(), &info, peer_bit);
         let peer = Peer {
             connection,
             info,
