@@ -7,6 +7,7 @@ use crate::report::{Results, Summary};
 use crate::services::{Board, Figures, Phase, ServerKind};
 use baton_rpc::BulkIn;
 use std::cell::{Ref, RefCell};
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
@@ -25,6 +26,7 @@ pub struct Member {
 pub struct Scoreboard {
     members: RefCell<Vec<Member>>,
     summary: RefCell<Summary>,
+    ready: RefCell<BTreeSet<ServerKind>>,
     lines: RefCell<Vec<String>>,
     waiting: RefCell<Vec<Waker>>,
 }
@@ -40,6 +42,7 @@ impl Scoreboard {
         Scoreboard {
             members: RefCell::new(vec![member; clients as usize]),
             summary: RefCell::default(),
+            ready: RefCell::default(),
             lines: RefCell::default(),
             waiting: RefCell::default(),
         }
@@ -53,6 +56,11 @@ impl Scoreboard {
     /// What was reported so far.
     pub fn summary(&self) -> Ref<'_, Summary> {
         self.summary.borrow()
+    }
+
+    /// Whether a server is there for its clients.
+    pub fn is_ready(&self, server: ServerKind) -> bool {
+        self.ready.borrow().contains(&server)
     }
 
     /// Takes the lines that were said since the last time.
@@ -124,8 +132,12 @@ impl Board for Scoreboard {
         true
     }
 
-    async fn all_done(&self) {
-        self.wait_for_all(Phase::Done).await;
+    async fn reached(&self, phase: Phase) {
+        self.wait_for_all(phase).await;
+    }
+
+    async fn ready(&self, server: ServerKind) {
+        self.ready.borrow_mut().insert(server);
     }
 
     async fn figures(&self, server: ServerKind, figures: Figures) {

@@ -65,8 +65,8 @@ impl<P: Platform> Client<P> {
         let results = self.work(phase).await?;
         let mut buffer = self.board.client().buffer().await?;
         buffer.write(results.to_text().as_bytes())?;
-        self.board.report(self.number, phase, buffer).await?;
-        Ok(())
+        let answer = self.board.report(self.number, phase, buffer).await?;
+        answer.value.then_some(()).ok_or(WorkError::BadReport)
     }
 
     async fn work(self: &Rc<Self>, phase: Phase) -> Result<Results, WorkError> {

@@ -18,13 +18,18 @@
 //! Neighbours: `baton-rpc` for calls, `baton-linux` for processes.
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod board;
 pub mod client;
 pub mod corpus;
 pub mod expected;
 pub mod index;
+pub mod parent;
+pub mod processes;
+pub mod progress;
 pub mod report;
 pub mod services;
 pub mod shift;
 pub mod store;
+pub mod trace;
 pub mod words;

@@ -59,8 +59,11 @@ pub trait Board {
     /// What a client did in a phase; `results` is a [`crate::report::Results`] as text.
     async fn report(&self, client: u32, phase: Phase, results: BulkIn) -> bool;
 
-    /// Waits until all clients are done with everything.
-    async fn all_done(&self);
+    /// Waits until every living client has arrived at `phase`.
+    async fn reached(&self, phase: Phase);
+
+    /// A server is there for its clients.
+    async fn ready(&self, server: ServerKind);
 
     /// What a server did from its start to its end.
     async fn figures(&self, server: ServerKind, figures: Figures);

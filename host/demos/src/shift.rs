@@ -29,6 +29,8 @@ pub enum WorkError {
     Call(CallError),
     /// The server granted too small buffers: connect with larger ones.
     TooLong(TooLong),
+    /// The board could not read a report: parent and client are of different builds.
+    BadReport,
     /// The executor cannot hold or run so many workers: configure it with more task entries.
     Workers,
 }
@@ -38,6 +40,7 @@ impl fmt::Display for WorkError {
         match self {
             WorkError::Call(error) => error.fmt(f),
             WorkError::TooLong(error) => error.fmt(f),
+            WorkError::BadReport => f.write_str("the parent could not read the report of a phase"),
             WorkError::Workers => {
                 f.write_str("the executor has too few task entries for the workers")
             }
