@@ -1,0 +1,6 @@
+//! In writing.
+use std::process::ExitCode;
+/// .
+pub fn main() -> ExitCode {
+    ExitCode::FAILURE
+}
