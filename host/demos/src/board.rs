@@ -6,7 +6,7 @@
 use crate::report::{Results, Summary};
 use crate::services::{Board, Figures, Phase, ServerKind};
 use baton_rpc::BulkIn;
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
@@ -25,6 +25,7 @@ pub struct Member {
 /// Gathers reports, and lets clients go on together.
 pub struct Scoreboard {
     members: RefCell<Vec<Member>>,
+    held_at: Cell<Option<Phase>>,
     summary: RefCell<Summary>,
     ready: RefCell<BTreeSet<ServerKind>>,
     lines: RefCell<Vec<String>>,
@@ -41,6 +42,7 @@ impl Scoreboard {
         };
         Scoreboard {
             members: RefCell::new(vec![member; clients as usize]),
+            held_at: Cell::new(None),
             summary: RefCell::default(),
             ready: RefCell::default(),
             lines: RefCell::default(),
@@ -68,14 +70,23 @@ impl Scoreboard {
         self.lines.take()
     }
 
+    /// Nobody goes on beyond `phase` until it is said that they may, by `None`.
+    pub fn hold_at(&self, phase: Option<Phase>) {
+        self.held_at.set(phase);
+        self.wake();
+    }
+
     /// Nobody waits for this client any more: it is dead.
     pub fn bury(&self, client: u32) {
         self.change(client, |member| member.living = false);
         self.wake();
     }
 
-    /// Whether every living client has arrived at `phase`.
+    /// Whether every living client has arrived at `phase`, and may begin it.
     pub fn all_at(&self, phase: Phase) -> bool {
+        if self.held_at.get().is_some_and(|held_at| phase > held_at) {
+            return false;
+        }
         let members = self.members.borrow();
         let mut living = members.iter().filter(|member| member.living);
         living.all(|member| member.phase >= Some(phase))
@@ -175,6 +186,18 @@ mod tests {
         assert!(first.as_mut().poll(&mut context).is_pending());
         board.bury(1);
         assert!(first.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn nobody_passes_where_all_are_held() {
+        let board = Scoreboard::new(1);
+        let mut context = Context::from_waker(Waker::noop());
+        board.hold_at(Some(Phase::Find));
+        let mut arrive = |phase| pin!(board.arrive(0, phase)).poll(&mut context).is_ready();
+        assert!(arrive(Phase::Find));
+        assert!(!arrive(Phase::FindAll));
+        board.hold_at(None);
+        assert!(arrive(Phase::FindAll));
     }
 
     #[test]

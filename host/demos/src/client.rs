@@ -323,7 +323,7 @@ fn is_part(expected: &[u32], place: u32, found: Found, packed: &[u8]) -> bool {
         && unpack_pieces(packed).eq(part.iter().copied())
 }
 
-/// One of `words`; a word that is nowhere when there are none.
+/// One of `words`, or a word of its own when there are none.
 fn pick(words: &[Word], random: u64) -> Word {
     let place = random.checked_rem(words.len() as u64);
     let word = place.and_then(|place| words.get(place as usize));

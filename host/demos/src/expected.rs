@@ -84,9 +84,9 @@ impl Expected {
 
     /// The pieces that have all of `words`, ascending.
     ///
-    /// On purpose another way than the index takes: it looks into each piece with the first word.
+    /// On purpose another way than the index takes: it looks into each piece with the rarest word.
     pub fn find_all(&self, words: &[Word]) -> Vec<u32> {
-        let Some((first, others)) = words.split_first() else {
+        let Some(rarest) = words.iter().min_by_key(|word| self.find(**word).len()) else {
             return Vec::new();
         };
         let has = |piece: &u32, word| {
@@ -95,9 +95,9 @@ impl Expected {
                 .binary_search(word)
                 .is_ok()
         };
-        let candidates = self.find(*first).iter().copied();
+        let candidates = self.find(*rarest).iter().copied();
         candidates
-            .filter(|piece| others.iter().all(|word| has(piece, word)))
+            .filter(|piece| words.iter().all(|word| has(piece, word)))
             .collect()
     }
 }

@@ -128,6 +128,11 @@ pub fn run(mut options: Options) -> Result<(), DemoError> {
 
     let summary = board.0.summary();
     println!("\n{summary}");
+    println!(
+        "{} answers were verified, {} were wrong",
+        summary.verified(),
+        summary.wrong()
+    );
     if let Some(path) = &options.trace {
         let roles = troupe.children.iter().map(|child| child.role);
         let parts = trace::join(path, roles)?;
@@ -146,14 +151,12 @@ fn find_corpus(options: &Options) -> Result<Place, ProcessError> {
     }
 }
 
+/// Only what was asked and answered rightly in every phase passes.
 fn verdict(summary: &Summary) -> Result<(), DemoError> {
     let requests = |phase: &Phase| summary.phases.get(phase).map_or(0, |r| r.requests);
     let empty = Phase::WORK.into_iter().find(|phase| requests(phase) == 0);
     match (summary.wrong(), empty) {
-        (0, None) => {
-            println!("all {} answers were verified", summary.verified());
-            Ok(())
-        }
+        (0, None) => Ok(()),
         (wrong, empty) => Err(DemoError::Wrong { wrong, empty }),
     }
 }
@@ -200,22 +203,14 @@ impl Troupe<'_> {
         for number in 0..self.options.clients {
             self.start(Role::Client(number))?;
         }
-        let mut victim = (self.options.clients > 1).then_some(self.options.clients / 2);
-        let mut busy_since_ns = None;
-        if victim.is_none() {
+        if self.options.clients > 1 {
+            self.kill_in_the_middle(self.options.clients / 2).await?;
+        } else {
             self.progress
                 .line("there is only one client; none is killed");
         }
         while self.children.iter().any(|child| !child.ended) {
             self.tick().await?;
-            if let Some(number) = victim.filter(|number| self.is_busy(*number)) {
-                let now_ns = self.handle.executor().platform().now_ns();
-                let busy_ns = now_ns - *busy_since_ns.get_or_insert(now_ns);
-                if busy_ns >= self.options.phase_ns() / 2 {
-                    victim = None;
-                    self.kill(number)?;
-                }
-            }
         }
         self.progress.end();
         Ok(())
@@ -272,12 +267,31 @@ impl Troupe<'_> {
         Err(DemoError::Stuck(running.collect()))
     }
 
-    /// Whether a client is in the middle of asking, with requests under way at both servers.
-    fn is_busy(&self, number: u32) -> bool {
+    /// Waits until a client is well into its questions, with requests under way at the index, and kills it.
+    async fn kill_in_the_middle(&mut self, number: u32) -> Result<(), DemoError> {
+        // It must not slip away into a later phase, however late we look.
+        self.board.hold_at(Some(Phase::Find));
+        while !self.has_asked(number, KILL_AFTER) {
+            self.tick().await?;
+        }
+        let executor = self.handle.executor().clone();
+        let now_ns = || executor.platform().now_ns();
+        let middle_ns = now_ns() + self.options.phase_ns() / 2;
+        while now_ns() < middle_ns {
+            self.tick().await?;
+        }
+        self.kill(number)?;
+        self.board.hold_at(None);
+        Ok(())
+    }
+
+    fn has_asked(&self, number: u32, questions: u64) -> bool {
         let members = self.board.members();
-        members.get(number as usize).is_some_and(|member| {
-            member.phase > Some(Phase::Find)
-                || member.phase == Some(Phase::Find) && member.done >= KILL_AFTER
+        let member = members.get(number as usize);
+        member.is_some_and(|member| match member.phase {
+            Some(Phase::Find) => member.done >= questions,
+            // It was so quick that it waits for the next phase already.
+            phase => phase > Some(Phase::Find),
         })
     }
 
@@ -298,5 +312,32 @@ impl Troupe<'_> {
             .line(&format!("{role} was killed (SIGKILL); the others go on"));
         self.board.bury(number);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Results;
+
+    #[test]
+    fn one_wrong_answer_or_one_empty_phase_is_a_failure() {
+        let mut right = Results::default();
+        right.count(1, true, String::new);
+        let mut summary = Summary::default();
+        for phase in Phase::WORK {
+            summary.phases.insert(phase, right.clone());
+        }
+        assert!(verdict(&summary).is_ok());
+
+        let mut wrong = summary.clone();
+        let quote = wrong.phases.get_mut(&Phase::Quote).unwrap();
+        quote.count(1, false, String::new);
+        let error = verdict(&wrong).unwrap_err().to_string();
+        assert_eq!(error, "1 answers were wrong");
+
+        summary.phases.remove(&Phase::Remove);
+        let error = verdict(&summary).unwrap_err().to_string();
+        assert_eq!(error, "there were no requests in phase remove");
     }
 }

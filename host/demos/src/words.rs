@@ -14,8 +14,8 @@ pub const MAX_WORD_BYTES: usize = 24;
 pub struct Word([u8; MAX_WORD_BYTES]);
 
 impl Word {
-    /// A word that no text has.
-    pub const NOWHERE: Word = Word([0; MAX_WORD_BYTES]);
+    /// What is asked for where a text has no words at all.
+    pub const NOWHERE: Word = Word(*b"nowhere\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
 
     /// Takes `bytes` if they are a word: two bytes at least, all letters, digits and underscores.
     pub fn new(bytes: &[u8]) -> Option<Word> {

@@ -103,12 +103,15 @@ fn documents(client: u32) -> Vec<Document> {
         let words = (0..4000).map(|n: u32| format!("common word{} w{client}", (n * seed) % 997));
         words.collect::<Vec<_>>().join(" ").into_bytes()
     };
-    (1..=3)
-        .map(|seed| Document {
-            path: format!("text/{seed}"),
-            contents: contents(seed),
-        })
-        .collect()
+    let text = |seed| Document {
+        path: format!("text/{seed}"),
+        contents: contents(seed),
+    };
+    let rule = Document {
+        path: "text/without-words".to_owned(),
+        contents: vec![b'='; PIECE_BYTES],
+    };
+    (1..=3).map(text).chain([rule]).collect()
 }
 
 /// Runs all phases and returns what the board gathered.
