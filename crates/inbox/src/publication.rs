@@ -25,6 +25,9 @@ pub trait Publication: 'static {
     /// The reader's private state.
     type Reader;
 
+    /// Whether `publish` may hold messages back until `flush`.
+    const HOLDS_BACK: bool = true;
+
     /// A writer whose first message goes to position `start`.
     fn writer(tail: Word, start: u32) -> Self::Writer;
     /// A reader whose first message comes from position `start`.
@@ -52,6 +55,8 @@ pub struct InSlot;
 impl Publication for InSlot {
     type Writer = ();
     type Reader = ();
+
+    const HOLDS_BACK: bool = false;
 
     fn writer(_tail: Word, _start: u32) {}
     fn reader(_tail: ReadWord, _start: u32) {}

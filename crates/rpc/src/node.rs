@@ -16,7 +16,7 @@ use baton_executor::{
     Config, Executor, Handle, Mode, NO_TASK, NewExecutorError, RunError, Source, TableFull, Turns,
 };
 use baton_inbox::{
-    Band, Bell, LinkError, LinkParts, MAX_CONNECTIONS, Platform, Scan, sender_fence,
+    Band, Bell, LinkError, LinkParts, MAX_CONNECTIONS, Platform, Publication, Scan, sender_fence,
 };
 use baton_shm::Word;
 use baton_trace::{Ring, Step};
@@ -435,6 +435,14 @@ impl<P: Platform> Inner<P> {
 
     #[inline(always)]
     fn flush_written(&self, ports: &Ports<P>, dirty: u64, heads: u64) {
+        if P::Publication::HOLDS_BACK {
+            // Before the fence: who reads a peer's state must have published all that the peer is to find in its last look.
+            for index in bits(dirty) {
+                if let Some(port) = &ports[index as usize] {
+                    port.connection.link.flush();
+                }
+            }
+        }
         sender_fence();
         let mut left = dirty | heads;
         while left != 0 {
@@ -443,7 +451,6 @@ impl<P: Platform> Inner<P> {
             let Some(port) = &ports[index] else { continue };
             let link = &port.connection.link;
             if dirty & port.connection.bit != 0 {
-                link.flush();
                 link.peer_hint.raise();
             } else if !link.peer_wants_space() {
                 continue;
