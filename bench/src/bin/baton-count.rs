@@ -35,10 +35,10 @@ fn main() {
         for _ in 0..outstanding {
             let client = client.clone();
             a.executor().spawn(async move {
-                let mut words = [1, 2, 3, 4, 5, 6];
+                let mut n = 1;
                 loop {
-                    words = client.echo(words).await.unwrap();
-                    words[0] += 1;
+                    let [next, ..] = client.echo([n, 2, 3, 4, 5, 6]).await.unwrap();
+                    n = next + 1;
                 }
             }).unwrap();
         }

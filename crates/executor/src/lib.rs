@@ -36,7 +36,8 @@ mod waker;
 
 pub use pool::{CellInUse, Pool, Started};
 pub use run::{
-    ATTEND_TURNS, Config, Executor, Handle, Mode, NewExecutorError, RunError, Source, Turns, Watch,
+    ATTEND_TURNS, Config, Executor, Handle, InTurn, Mode, NewExecutorError, RunError, Source,
+    Turns, Watch,
 };
 pub use spawn::{JoinError, JoinHandle};
 pub use table::{MAX_TASKS, NO_TASK, TableFull, TaskInfo};

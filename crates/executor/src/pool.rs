@@ -99,7 +99,7 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
     /// # Errors
     ///
     /// [`CellInUse`]; `make` has not been called then.
-    #[inline]
+    #[inline(always)]
     pub fn start(&self, index: u16, make: impl FnOnce() -> F) -> Result<Started, CellInUse> {
         let cells = self.cells.as_deref().unwrap_or(&[]);
         let cell = cells.get(usize::from(index)).ok_or(CellInUse)?;
@@ -109,14 +109,14 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
         let data: *mut PoolCell<F> = core::ptr::from_ref(cell).cast_mut();
         let core = &self.local.core;
         let task = self.task(index);
+        core.begin_poll(task);
         // A panic in `make` or in the poll leaves the cell busy for ever: its future, if there is one, leaks.
         let future = make();
         // SAFETY: the cell was not busy, so no future is in it and nobody is inside one.
         unsafe { cell.future.get().cast::<F>().write(future) };
-        core.begin_poll(task);
         // SAFETY: the future was just written and does not move while the cell is busy: cells stay where they are (`Drop`
         // leaks them rather than free a busy one).
-        let finished = unsafe { poll::<P, F>(data.cast(), core.waker_data(task)) };
+        let finished = unsafe { poll_in_place::<P, F>(data.cast(), core.waker_data(task)) };
         core.end_poll();
         if finished {
             return Ok(Started::Finished);
@@ -162,8 +162,21 @@ impl<P: Platform, F: Future<Output = ()>> Drop for Pool<P, F> {
 /// # Safety
 ///
 /// `data` points to a busy cell whose future has not finished.
-#[inline]
 unsafe fn poll<P: Platform, F: Future<Output = ()>>(data: *mut (), waker_data: usize) -> bool {
+    // SAFETY: the caller promises the same.
+    unsafe { poll_in_place::<P, F>(data, waker_data) }
+}
+
+/// As [`poll`], but always part of its caller: right after the future was written, the compiler knows its state.
+///
+/// # Safety
+///
+/// As for [`poll`].
+#[inline(always)]
+unsafe fn poll_in_place<P: Platform, F: Future<Output = ()>>(
+    data: *mut (),
+    waker_data: usize,
+) -> bool {
     // SAFETY: the caller promises a cell. Only shared references to cells exist.
     let cell = unsafe { &*data.cast::<PoolCell<F>>() };
     let waker = waker::<P>(waker_data);

@@ -39,13 +39,28 @@ pub trait Source {
     /// The bands that have connections, one bit each.
     fn bands(&self) -> u32;
     /// Drains lanes of `band`, at most a quantum each, and says how many messages there were.
-    fn drain(&self, candidates: u64, band: Band) -> u32;
+    fn drain(&self, turn: InTurn<'_>, candidates: u64, band: Band) -> u32;
     /// Ends a turn: publishes heads and rings whoever must be rung.
     fn flush(&self);
     /// Sleep has been announced: asks for space where it is wanted, and says whether anything at all is there to be done.
     fn last_look(&self) -> bool;
     /// The executor has woken up again.
     fn woken(&self);
+}
+
+/// The right to poll tasks: a turn is under way, and no poll.
+///
+/// Only a turn makes it and lends it to its source, and no task can keep it, so polls never nest.
+#[derive(Clone, Copy)]
+pub struct InTurn<'a>(&'a Core);
+
+impl InTurn<'_> {
+    /// Polls task `index` at once, unless something of a higher band is ready: then the task goes into the ready queue. Says no
+    /// when there is no such task, as for [`crate::NO_TASK`].
+    #[inline(always)]
+    pub fn resume(self, index: u16) -> bool {
+        self.0.resume(index)
+    }
 }
 
 /// Turns after which [`Source::attend`] is called unasked.
@@ -60,7 +75,7 @@ impl Source for () {
     fn bands(&self) -> u32 {
         0
     }
-    fn drain(&self, _candidates: u64, _band: Band) -> u32 {
+    fn drain(&self, _turn: InTurn<'_>, _candidates: u64, _band: Band) -> u32 {
         0
     }
     fn flush(&self) {}
@@ -299,13 +314,6 @@ impl<P: Platform> Handle<P> {
         self.0.core.wake(index);
     }
 
-    /// Polls task `index` at once and says yes, unless something of a higher band is ready, or a poll is under way: then the task
-    /// is put into the ready queue, and the answer is no.
-    #[inline(always)]
-    pub fn resume(&self, index: u16) -> bool {
-        self.0.core.resume(index)
-    }
-
     /// Has [`Source::attend`] called at the beginning of the next turn.
     #[inline]
     pub fn attend(&self) {
@@ -489,7 +497,7 @@ impl<P: Platform> Local<P> {
             bands &= bands - 1;
             let band = Band::wrapping(number);
             if candidates != 0 {
-                done = source.drain(candidates, band);
+                done = source.drain(InTurn(core), candidates, band);
             }
             if core.ready_bands() & band.bit() != 0 {
                 done += core.run_ready(band, self.quantum);

@@ -53,10 +53,19 @@ pub(crate) struct Body {
     pub(crate) data: *mut (),
 }
 
+impl Body {
+    /// The body of a task that is not live.
+    const NONE: Body = Body {
+        poll: |_data, _waker| false,
+        cancel: |_data, _waker| false,
+        data: core::ptr::null_mut(),
+    };
+}
+
 /// One entry: one cache line.
 #[repr(align(64))]
 struct Task {
-    body: Cell<Option<Body>>,
+    body: Cell<Body>,
     name: Cell<&'static str>,
     next: Cell<u16>,
     band: Cell<Band>,
@@ -133,7 +142,7 @@ impl Core {
             trace,
             tasks: (0..capacity)
                 .map(|_| Task {
-                    body: Cell::new(None),
+                    body: Cell::new(Body::NONE),
                     name: Cell::new(""),
                     next: Cell::new(NO_TASK),
                     band: Cell::new(Band::NORMAL),
@@ -194,7 +203,7 @@ impl Core {
     pub(crate) fn release(&self, first: u16, count: usize) {
         for task in self.tasks.iter().skip(usize::from(first)).take(count) {
             task.reserved.set(false);
-            task.body.set(None);
+            task.body.set(Body::NONE);
             // QUEUED stays: the entry may still be linked.
             task.flags.set(task.flags.get() & QUEUED);
         }
@@ -209,7 +218,7 @@ impl Core {
     #[inline]
     pub(crate) fn set_live(&self, index: u16, body: Body, name: &'static str) {
         if let Some(task) = self.tasks.get(usize::from(index)) {
-            task.body.set(Some(body));
+            task.body.set(body);
             task.name.set(name);
             task.flags.set(task.flags.get() & QUEUED | LIVE);
         }
@@ -228,7 +237,7 @@ impl Core {
     #[inline]
     fn set_dead(&self, index: u16) {
         if let Some(task) = self.tasks.get(usize::from(index)) {
-            task.body.set(None);
+            task.body.set(Body::NONE);
             let flags = task.flags.get();
             // QUEUED stays: the entry may still be linked.
             task.flags.set(flags & QUEUED);
@@ -251,10 +260,11 @@ impl Core {
             && task.flags.get() & LIVE != 0
         {
             // From now on a poll drops the future instead. This spares each poll a look at a flag.
-            task.body.set(task.body.get().map(|body| Body {
+            let body = task.body.get();
+            task.body.set(Body {
                 poll: body.cancel,
                 ..body
-            }));
+            });
             self.wake(index);
         }
     }
@@ -336,13 +346,15 @@ impl Core {
         polled
     }
 
-    /// Polls task `index` now, or drops its future when it was cancelled. Nothing happens if it is not live.
+    /// Polls task `index` now, or drops its future when it was cancelled. Nothing happens if it is not live. Says no if there is
+    /// no such task.
     #[inline(always)]
-    pub(crate) fn poll(&self, index: u16) {
+    pub(crate) fn poll(&self, index: u16) -> bool {
         let Some(task) = self.tasks.get(usize::from(index)) else {
-            return;
+            return false;
         };
-        let Some(body) = task.body.get() else { return };
+        // A task that is not live has a body that does nothing: cheaper than to look.
+        let body = task.body.get();
         self.begin_poll(index);
         // SAFETY: the body was stored by `set_live` together with its data pointer, and `set_dead` clears it when the future
         // has finished or been dropped. Polls do not nest: only `turn` polls, and it refuses to run inside a poll.
@@ -351,20 +363,20 @@ impl Core {
         if finished {
             self.set_dead(index);
         }
+        true
     }
 
-    /// Polls task `index` now if nothing of a higher band is ready and no poll is under way, else puts it into the ready queue.
-    /// Says whether it was polled.
+    /// Polls task `index` now if nothing of a higher band is ready, else puts it into the ready queue. Says no if there is no such
+    /// task, [`NO_TASK`] included.
+    ///
+    /// Called between polls only; see `InTurn`.
     #[inline(always)]
     pub(crate) fn resume(&self, index: u16) -> bool {
-        if (self.ready.get() != 0 && self.must_yield_to_higher(self.band(index)))
-            || self.running.get() != NO_TASK
-        {
+        if self.ready.get() != 0 && self.must_yield_to_higher(self.band(index)) {
             self.wake(index);
-            return false;
+            return usize::from(index) < self.tasks.len();
         }
-        self.poll(index);
-        true
+        self.poll(index)
     }
 
     /// Marks `index` as running.
@@ -398,13 +410,10 @@ impl Core {
             self.cancel(index);
             return false;
         }
-        match task.body.get() {
-            Some(body) => {
-                self.drop_future(index, body);
-                true
-            }
-            None => true,
+        if task.flags.get() & LIVE != 0 {
+            self.drop_future(index, task.body.get());
         }
+        true
     }
 
     /// The task that is being polled.

@@ -89,11 +89,16 @@ impl<U: Publication> LaneWriter<U> {
         self.tail.get()
     }
 
-    /// Writes and publishes one message; `payload` writes exactly the words that `info` announces.
+    /// Writes and publishes one message, and returns its position; `payload` writes exactly the words that `info` announces.
     ///
     /// The caller holds a credit for the slot.
     #[inline]
-    pub fn push(&self, info: Info, token: Token, payload: impl FnOnce(&mut PayloadWriter<'_>)) {
+    pub fn push(
+        &self,
+        info: Info,
+        token: Token,
+        payload: impl FnOnce(&mut PayloadWriter<'_>),
+    ) -> u32 {
         let position = self.tail.get();
         let slot = self.slots.slot(position);
         // Relaxed: published below.
@@ -101,6 +106,7 @@ impl<U: Publication> LaneWriter<U> {
         payload(&mut PayloadWriter { slot, word: 0 });
         U::publish(&self.publication, slot, position, info);
         self.tail.set(position.wrapping_add(1));
+        position
     }
 
     /// Publishes what a batching publication held back.

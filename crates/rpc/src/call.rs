@@ -46,11 +46,19 @@ impl<P: Platform> Clone for Client<P> {
 #[must_use = "a call that is dropped is cancelled"]
 pub struct Call<'c, P: Platform, T: Wire> {
     connection: &'c Connection<P>,
-    /// Its credit, while the request is out or its answer has not been taken.
-    entry: Option<&'c Entry>,
-    /// Its place in the queue for credits, when it had to wait for one.
-    ticket: Option<NonZeroU64>,
+    place: Place<'c>,
     result: PhantomData<fn() -> T>,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy)]
+enum Place<'c> {
+    /// Its answer has been taken.
+    Ended,
+    /// The request is out with this credit.
+    Out(&'c Entry),
+    /// It waits for a credit.
+    Queued(NonZeroU64),
 }
 
 impl<P: Platform, T: Wire> Unpin for Call<'_, P, T> {}
@@ -65,18 +73,16 @@ impl<P: Platform> Client<P> {
     #[inline]
     pub fn call<A: Wire, T: Wire>(&self, method: u16, args: A) -> Call<'_, P, T> {
         let connection = &*self.0;
-        let entry = connection.tokens.take();
-        let ticket = match entry {
+        let place = match connection.tokens.take() {
             Some(entry) => {
                 connection.submit(entry, method, &args);
-                None
+                Place::Out(entry)
             }
-            None => Some(connection.queue_call(method, &args)),
+            None => Place::Queued(connection.queue_call(method, args)),
         };
         Call {
             connection,
-            entry,
-            ticket,
+            place,
             result: PhantomData,
         }
     }
@@ -102,8 +108,7 @@ impl<P: Platform> Client<P> {
         connection.submit(entry, method, &args);
         Ok(Call {
             connection,
-            entry: Some(entry),
-            ticket: None,
+            place: Place::Out(entry),
             result: PhantomData,
         })
     }
@@ -159,13 +164,13 @@ impl<P: Platform> Connection<P> {
         let token = entry.token();
         entry.expect.set(token);
         entry.waiter.set(NO_TASK);
-        entry.position.set(self.link.requests_out.tail());
         if self.tracing() {
             let task = self.ledger.handle.running();
             self.event(Step::Call, task, token, u32::from(info.method()));
             self.event(Step::Submit, task, token, u32::from(info.method()));
         }
-        self.link.requests_out.push(info, token, payload);
+        let position = self.link.requests_out.push(info, token, payload);
+        entry.position.set(position);
         self.mark_dirty();
     }
 
@@ -207,7 +212,7 @@ impl<P: Platform> Connection<P> {
     /// Queues a call for a credit; it is submitted by whoever gives one back.
     #[cold]
     #[inline(never)]
-    fn queue_call<A: Wire>(&self, method: u16, args: &A) -> NonZeroU64 {
+    fn queue_call<A: Wire>(&self, method: u16, args: A) -> NonZeroU64 {
         let mut words = [0; PAYLOAD_WORDS];
         args.put(&mut crate::wire::SliceWriter::new(&mut words));
         let info = Info::new(Kind::Request, method, A::WORDS);
@@ -234,6 +239,13 @@ impl<P: Platform> Connection<P> {
         if let Some((info, payload)) = self.tokens.release(entry) {
             self.submit_queued(entry, info, payload);
         }
+    }
+
+    /// As [`Connection::release`], for a credit that was used otherwise than for an ordinary call.
+    #[cold]
+    pub(crate) fn release_special(&self, entry: &Entry) {
+        entry.state.set(State::Plain);
+        self.release(entry);
     }
 
     #[cold]
@@ -322,9 +334,9 @@ impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let connection = this.connection;
-        let entry = match this.entry {
-            Some(entry) => entry,
-            None => match this.poll_queue(context) {
+        let entry = match this.place {
+            Place::Out(entry) => entry,
+            _ => match this.poll_queue(context) {
                 Poll::Ready(Ok(entry)) => entry,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -337,7 +349,7 @@ impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
             Ok(answer) => answer.read::<P, T>(connection),
             Err(error) => Err(error),
         };
-        this.entry = None;
+        this.place = Place::Ended;
         connection.take_answer(entry);
         Poll::Ready(result)
     }
@@ -348,13 +360,12 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
     #[cold]
     fn poll_queue(&mut self, context: &mut Context<'_>) -> Poll<Result<&'c Entry, CallError>> {
         let connection = self.connection;
-        let Some(ticket) = self.ticket else {
+        let Place::Queued(ticket) = self.place else {
             // Polled again after its end.
             return Poll::Ready(Err(CallError::BadAnswer));
         };
         if let Some(entry) = connection.tokens.poll_ticket(ticket, context.waker()) {
-            self.ticket = None;
-            self.entry = Some(entry);
+            self.place = Place::Out(entry);
             return Poll::Ready(Ok(entry));
         }
         let error = match connection.failure() {
@@ -362,7 +373,7 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
             None if connection.tokens.capacity() == 0 => CallError::NoCredits,
             None => return Poll::Pending,
         };
-        self.ticket = None;
+        self.place = Place::Ended;
         connection.leave_queue(ticket);
         Poll::Ready(Err(error))
     }
@@ -371,11 +382,10 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
 impl<P: Platform, T: Wire> Drop for Call<'_, P, T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(entry) = self.entry {
-            self.connection.abandon(entry.index());
-        }
-        if let Some(ticket) = self.ticket {
-            self.connection.leave_queue(ticket);
+        match self.place {
+            Place::Ended => {}
+            Place::Out(entry) => self.connection.abandon(entry.index()),
+            Place::Queued(ticket) => self.connection.leave_queue(ticket),
         }
     }
 }
@@ -399,8 +409,9 @@ impl Answer {
         let info = match self {
             Answer::InSlot(info) | Answer::Saved(info, _) => info,
         };
-        if info.method() != Status::Done as u16 || info.words() < T::WORDS {
-            return Err(bad_answer(info));
+        // The ordinary answer is recognised by one compare; a longer one, of a bulk method, by a second look.
+        if info != Info::new(Kind::Answer, Status::Done as u16, T::WORDS) {
+            check_answer(info, T::WORDS)?;
         }
         let value = match self {
             Answer::InSlot(_) => T::get(&mut connection.link.answers_in.payload()),
@@ -428,8 +439,12 @@ impl Answer {
 }
 
 #[cold]
-fn bad_answer(info: Info) -> CallError {
-    CallError::of_status(info.method()).unwrap_or(CallError::BadAnswer)
+fn check_answer(info: Info, words: usize) -> Result<(), CallError> {
+    match CallError::of_status(info.method()) {
+        Some(error) => Err(error),
+        None if info.words() < words => Err(CallError::BadAnswer),
+        None => Ok(()),
+    }
 }
 
 impl<P: Platform> Connection<P> {
@@ -440,19 +455,15 @@ impl<P: Platform> Connection<P> {
         entry: &Entry,
         context: &mut Context<'_>,
     ) -> Poll<Result<Answer, CallError>> {
+        // Most calls are first polled right after they were submitted, and once more when their answer is in its slot.
         if entry.expect.get() != Token::NONE {
-            // Most calls are first polled right after they were submitted, and once more when their answer is in its slot.
-            if self.failure.get().is_some() {
-                // Submitted after the end.
-                return Poll::Ready(Err(self.call_failure()));
-            }
             match Handle::<P>::task_of_key(context.waker(), self.waker_key) {
                 Some(task) => entry.waiter.set(task),
                 None => entry.set_waker(context.waker()),
             }
             return Poll::Pending;
         }
-        if entry.state.get() == State::InSlot {
+        if self.in_slot.get() == entry.index() {
             return Poll::Ready(Ok(Answer::InSlot(self.in_slot_info.get())));
         }
         Poll::Ready(self.saved_answer(entry))
@@ -472,15 +483,17 @@ impl<P: Platform> Connection<P> {
     /// The answer of `entry` has been read: its credit is free again.
     #[inline]
     pub(crate) fn take_answer(&self, entry: &Entry) {
-        if entry.state.get() == State::InSlot {
+        if self.in_slot.get() == entry.index() {
             self.in_slot.set(NO_ENTRY);
+            self.release(entry);
+        } else {
+            self.release_special(entry);
         }
-        self.release(entry);
     }
 
     /// The answer of `entry` has been read, and the caller keeps the credit.
     pub(crate) fn lease_again(&self, entry: &Entry) {
-        if entry.state.get() == State::InSlot {
+        if self.in_slot.get() == entry.index() {
             self.in_slot.set(NO_ENTRY);
         }
         self.tokens.renew(entry);

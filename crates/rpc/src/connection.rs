@@ -173,6 +173,7 @@ impl<P: Platform> Connection<P> {
             Failure::PeerDied | Failure::Disconnected => Step::PeerDied,
         };
         ledger.handle.event(step, self.index, NO_TASK, 0, 0);
+        self.tokens.close();
         for entry in self.tokens.each() {
             if entry.is_waiting() {
                 entry.expect.set(Token::NONE);
@@ -237,7 +238,7 @@ impl<P: Platform> Connection<P> {
         while let Some(entry) = self.tokens.pop_by_head(head, tail) {
             match entry.state.get() {
                 State::Cancelling => entry.state.set(State::CancelSent),
-                State::OneWay | State::CancelOnly => self.release(entry),
+                State::OneWay | State::CancelOnly => self.release_special(entry),
                 state => debug_assert!(false, "{state:?} in the queue for the head"),
             }
         }
@@ -252,7 +253,7 @@ impl<P: Platform> Connection<P> {
         while let Some(entry) = self.tokens.pop_to_cancel() {
             if entry.state.get() != State::Abandoned {
                 // Its answer has come meanwhile.
-                self.release(entry);
+                self.release_special(entry);
                 continue;
             }
             if !entry.is_drained(head, self.link.requests_out.tail()) {
@@ -265,7 +266,7 @@ impl<P: Platform> Connection<P> {
                 }
                 continue;
             }
-            let token = entry.expect.get();
+            let token = entry.token();
             entry.position.set(self.link.requests_out.tail());
             self.link
                 .requests_out
@@ -286,17 +287,18 @@ impl<P: Platform> Connection<P> {
         };
         match entry.state.get() {
             State::Plain if entry.is_waiting() => {
+                entry.expect.set(Token::NONE);
                 entry.waiter.set(NO_TASK);
                 drop(entry.take_waker());
                 entry.state.set(State::Abandoned);
                 self.tokens.push_to_cancel(entry);
                 self.mark_unsettled();
             }
-            State::InSlot => {
+            State::Plain if self.in_slot.get() == entry.index() => {
                 self.in_slot.set(NO_ENTRY);
                 self.release(entry);
             }
-            State::Saved | State::Leased => self.release(entry),
+            State::Saved | State::Leased => self.release_special(entry),
             // The connection has ended: nobody will use the entry again.
             _ => {}
         }

@@ -7,25 +7,24 @@
 use crate::connection::Connection;
 use crate::error::Violation;
 use crate::tokens::{Entry, NO_ENTRY, State};
-use baton_executor::NO_TASK;
+use baton_executor::{InTurn, NO_TASK};
 use baton_inbox::{Platform, Token};
 use baton_trace::Step;
 
 impl<P: Platform> Connection<P> {
     /// Drains at most `quantum` answers and says how many there were.
     #[inline(always)]
-    pub(crate) fn drain_answers(&self, quantum: u32) -> u32 {
+    pub(crate) fn drain_answers(&self, turn: InTurn<'_>, quantum: u32) -> u32 {
         if self.tracing() {
-            self.drain_answers_with::<true>(quantum)
+            self.drain_answers_with::<true>(turn, quantum)
         } else {
-            self.drain_answers_with::<false>(quantum)
+            self.drain_answers_with::<false>(turn, quantum)
         }
     }
 
     #[inline]
-    fn drain_answers_with<const TRACE: bool>(&self, quantum: u32) -> u32 {
+    fn drain_answers_with<const TRACE: bool>(&self, turn: InTurn<'_>, quantum: u32) -> u32 {
         let lane = &self.link.answers_in;
-        let handle = &self.ledger.handle;
         let mut drained = 0;
         while drained < quantum {
             let found = match lane.peek() {
@@ -38,41 +37,31 @@ impl<P: Platform> Connection<P> {
             };
             drained += 1;
             let token = found.token();
+            // `Token::NONE` is no entry's: no table reaches up to its index.
             let entry = match self.tokens.entry(token.index()) {
-                Some(entry) if entry.expect.get() == token && token != Token::NONE => entry,
+                Some(entry) if entry.expect.get() == token => entry,
                 _ => {
-                    let stale = &self.counters().stale_answers;
-                    stale.set(stale.get() + 1);
+                    self.answer_unexpected(token);
                     lane.advance();
                     continue;
                 }
             };
             entry.expect.set(Token::NONE);
-            if TRACE {
-                self.event(Step::DrainAnswer, entry.waiter.get(), token, 0);
-            }
-            if entry.state.get() != State::Plain {
-                self.answer_abandoned(entry);
-                lane.advance();
-                continue;
-            }
-            entry.state.set(State::InSlot);
             self.in_slot.set(token.index());
             self.in_slot_info.set(found.info());
             let task = entry.waiter.get();
-            if task == NO_TASK {
-                self.save_answer(entry);
-                if let Some(waker) = entry.take_waker() {
-                    waker.wake();
-                }
-            } else {
-                if TRACE {
+            if TRACE {
+                self.event(Step::DrainAnswer, task, token, 0);
+                if task != NO_TASK {
                     self.event(Step::Resume, task, token, 0);
                 }
-                handle.resume(task);
-                if self.in_slot.get() != NO_ENTRY {
-                    self.save_answer(entry);
-                }
+            }
+            let resumed = turn.resume(task);
+            if self.in_slot.get() != NO_ENTRY {
+                self.save_answer(entry);
+            }
+            if !resumed {
+                self.wake_waiter(entry);
             }
             lane.advance();
         }
@@ -82,9 +71,14 @@ impl<P: Platform> Connection<P> {
         drained
     }
 
-    /// The answer to a call that was dropped: its credit comes back, unless its CANCEL still occupies a slot.
+    /// An answer that no call waits for: to one that was dropped, whose credit comes back unless its CANCEL still occupies a
+    /// slot; or forged, stale, or meant for another connection.
     #[cold]
-    fn answer_abandoned(&self, entry: &Entry) {
+    fn answer_unexpected(&self, token: Token) {
+        let entry = self.tokens.entry(token.index());
+        let Some(entry) = entry.filter(|entry| entry.token() == token) else {
+            return self.count_stale();
+        };
         match entry.state.get() {
             State::Abandoned => {
                 // It stands in the queue for CANCELs, which frees it when its turn comes.
@@ -92,7 +86,21 @@ impl<P: Platform> Connection<P> {
                 self.mark_unsettled();
             }
             State::Cancelling => entry.state.set(State::CancelOnly),
-            _ => self.release(entry),
+            State::CancelSent => self.release_special(entry),
+            _ => self.count_stale(),
+        }
+    }
+
+    fn count_stale(&self) {
+        let stale = &self.counters().stale_answers;
+        stale.set(stale.get() + 1);
+    }
+
+    /// Wakes whoever waits by another waker than a task of this executor.
+    #[cold]
+    fn wake_waiter(&self, entry: &Entry) {
+        if let Some(waker) = entry.take_waker() {
+            waker.wake();
         }
     }
 

@@ -89,7 +89,7 @@ impl<P: Platform> Connection<P> {
             let what = match entry.state.get() {
                 State::Plain if entry.is_waiting() => "waits for the answer to",
                 State::Plain => continue,
-                State::InSlot | State::Saved => "has not yet taken the answer to",
+                State::Saved => "has not yet taken the answer to",
                 State::Failed => "has not yet seen the end of",
                 State::Abandoned | State::Ended => "gave up, and will cancel,",
                 State::Cancelling | State::CancelSent | State::CancelOnly => "has cancelled",

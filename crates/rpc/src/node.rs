@@ -13,7 +13,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use baton_executor::{
-    Config, Executor, Handle, Mode, NO_TASK, NewExecutorError, RunError, Source, TableFull, Turns,
+    Config, Executor, Handle, InTurn, Mode, NO_TASK, NewExecutorError, RunError, Source, TableFull,
+    Turns,
 };
 use baton_inbox::{
     Band, Bell, LinkError, LinkParts, MAX_CONNECTIONS, Platform, Publication, Scan, sender_fence,
@@ -418,7 +419,7 @@ impl<P: Platform> Inner<P> {
     /// What a look found at connection `index`, for the hint; looks again if the hint was just cleared.
     #[cold]
     #[inline(never)]
-    fn note_look(&self, port: &Port<P>, index: u32, found: u32) -> u32 {
+    fn note_look(&self, turn: InTurn<'_>, port: &Port<P>, index: u32, found: u32) -> u32 {
         if found != 0 {
             self.scan.was_busy(index);
             return 0;
@@ -426,7 +427,7 @@ impl<P: Platform> Inner<P> {
         if !self.scan.was_idle(index) {
             return 0;
         }
-        let found = port.look();
+        let found = port.look(turn);
         if found != 0 {
             self.scan.was_busy(index);
         }
@@ -474,11 +475,11 @@ fn bits(mut set: u64) -> impl Iterator<Item = u32> {
 impl<P: Platform> Port<P> {
     /// Drains its answers first, then, if it is served, its requests.
     #[inline(always)]
-    fn look(&self) -> u32 {
+    fn look(&self, turn: InTurn<'_>) -> u32 {
         let connection = &self.connection;
         let mut done = 0;
         if connection.tokens.capacity() != 0 {
-            done += connection.drain_answers(LANE_QUANTUM);
+            done += connection.drain_answers(turn, LANE_QUANTUM);
         }
         if let Some(server) = &self.server
             && let found = connection.link.requests_in.peek()
@@ -542,17 +543,17 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     #[inline(always)]
-    fn drain(&self, candidates: u64, band: Band) -> u32 {
+    fn drain(&self, turn: InTurn<'_>, candidates: u64, band: Band) -> u32 {
         let drained = self.with_ports(|ports| {
             let mut done = 0;
             for index in self.scan.visit(candidates, band) {
                 let Some(port) = &ports[index as usize % MAX_CONNECTIONS] else {
                     continue;
                 };
-                let found = port.look();
+                let found = port.look(turn);
                 done += found;
                 if self.scan.is_hinted() {
-                    done += self.note_look(port, index, found);
+                    done += self.note_look(turn, port, index, found);
                 }
             }
             done

@@ -37,13 +37,13 @@ use alloc::collections::VecDeque;
 /// "No entry".
 pub(crate) const NO_ENTRY: u16 = u16::MAX;
 
-/// What an entry is for. While its `expect` holds a token, an answer is awaited.
+/// What an entry is for. A call that waits for its answer is `Plain` and expects a token; nothing on the way of an ordinary call
+/// changes its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum State {
     /// Free; or, with a token expected, a call waits for its answer.
     Plain,
-    InSlot,
     Saved,
     Failed,
     /// Nobody waits any more; CANCEL has not been sent.
@@ -64,6 +64,8 @@ pub(crate) enum State {
 #[repr(align(64))]
 pub(crate) struct Entry {
     /// The token that is awaited, or [`Token::NONE`]: validation of an answer is one compare.
+    ///
+    /// A call that was dropped expects nothing any more; its answer is recognised by the present token.
     pub(crate) expect: Cell<Token>,
     waker: Cell<Option<Waker>>,
     /// Where in the request lane the entry's latest message stands.
@@ -112,7 +114,8 @@ pub(crate) struct Tokens {
     by_head: Queue,
     /// Abandoned entries whose CANCEL has not been sent.
     to_cancel: Queue,
-    /// Number of waiters without a credit.
+    closed: Cell<bool>,
+    /// Number of waiters without a credit; above zero when closed.
     pub(crate) starving: Cell<u32>,
     waiters: RefCell<VecDeque<Waiter>>,
     next_ticket: Cell<NonZeroU64>,
@@ -146,6 +149,7 @@ impl Tokens {
             free: Cell::new(if credits == 0 { NO_ENTRY } else { 0 }),
             by_head: Queue::new(),
             to_cancel: Queue::new(),
+            closed: Cell::new(false),
             starving: Cell::new(0),
             waiters: RefCell::new(VecDeque::new()),
             next_ticket: Cell::new(NonZeroU64::MIN),
@@ -167,6 +171,15 @@ impl Tokens {
         self.entries.iter()
     }
 
+    /// The connection has ended: no credit is given out any more. Whoever asks for one takes the slow way, and learns it there;
+    /// so the ordinary way need not ask.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+        self.free.set(NO_ENTRY);
+        // Sends every `release` to `grant`, which then drops the credit.
+        self.starving.set(self.starving.get().saturating_add(1));
+    }
+
     /// Takes a free credit, unless others wait for one.
     #[inline]
     pub(crate) fn take(&self) -> Option<&Entry> {
@@ -184,7 +197,6 @@ impl Tokens {
         if self.starving.get() != 0 {
             return self.grant(entry);
         }
-        entry.state.set(State::Plain);
         entry.next.set(self.free.get());
         self.free.set(entry.index);
         None
@@ -198,6 +210,9 @@ impl Tokens {
 
     #[cold]
     fn grant(&self, entry: &Entry) -> Option<Queued> {
+        if self.closed.get() {
+            return None;
+        }
         let mut waiters = self.waiters.borrow_mut();
         let waiting = waiters.iter_mut().find(|w| w.granted == NO_ENTRY);
         let Some(waiter) = waiting else {
@@ -368,7 +383,7 @@ impl Entry {
     /// Whether a call waits for its answer.
     #[inline]
     pub(crate) fn is_waiting(&self) -> bool {
-        self.expect.get() != Token::NONE && self.state.get() == State::Plain
+        self.expect.get() != Token::NONE
     }
 
     /// Whether the entry's latest message has been drained, when the lane holds `head..tail`.
