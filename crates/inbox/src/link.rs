@@ -88,6 +88,11 @@ impl From<OutOfRange> for LinkError {
     }
 }
 
+/// Messages that a reader may drain before it publishes its head.
+///
+/// Their answers are visible before that, so a writer may be that much further ahead of the head than the lane has slots.
+pub const HEAD_LAG: u32 = 32;
+
 /// The head that a peer published is not a possible one: it is beyond what was sent, or ran backwards out of the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadOutOfRange;
@@ -226,12 +231,9 @@ impl<U: Publication> Link<U> {
         // Acquire: pairs with the Release store in `publish_request_head`; slots before the head may be written again.
         let head = self.peer_head.load(Ordering::Acquire);
         // What was seen before says nothing: positions may have wrapped since.
+        let most = self.requests_out.capacity() + HEAD_LAG;
         match u32::try_from(head) {
-            Ok(head)
-                if self.requests_out.tail().wrapping_sub(head) <= self.requests_out.capacity() =>
-            {
-                Ok(head)
-            }
+            Ok(head) if self.requests_out.tail().wrapping_sub(head) <= most => Ok(head),
             _ => Err(HeadOutOfRange),
         }
     }
