@@ -84,20 +84,15 @@ impl Expected {
 
     /// The pieces that have all of `words`, ascending.
     ///
-    /// On purpose another way than the index takes: it looks into each piece with the rarest word.
+    /// On purpose another way than the index takes: it looks each piece of the shortest list up in all the others.
     pub fn find_all(&self, words: &[Word]) -> Vec<u32> {
-        let Some(rarest) = words.iter().min_by_key(|word| self.find(**word).len()) else {
+        let lists = || words.iter().map(|word| self.find(*word));
+        let Some(shortest) = lists().min_by_key(|list| list.len()) else {
             return Vec::new();
         };
-        let has = |piece: &u32, word| {
-            self.pieces[*piece as usize]
-                .words
-                .binary_search(word)
-                .is_ok()
-        };
-        let candidates = self.find(*rarest).iter().copied();
-        candidates
-            .filter(|piece| words.iter().all(|word| has(piece, word)))
+        let pieces = shortest.iter().copied();
+        pieces
+            .filter(|piece| lists().all(|list| list.binary_search(piece).is_ok()))
             .collect()
     }
 }

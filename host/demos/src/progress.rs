@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// Time between two lines where they do not replace each other.
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
 
+/// Most clients that stand one by one in a line, which must not be longer than a narrow terminal.
+const LINE_CLIENTS: usize = 4;
+
 /// Shows how far the clients are.
 pub struct Progress {
     begun: Instant,
@@ -79,11 +82,18 @@ fn phase_of(members: &[Member]) -> Option<Phase> {
     living.map(|member| member.phase).min().flatten()
 }
 
+/// The phase, and how many requests each client has done in it; all together where there are too many for a line.
 fn describe(members: &[Member]) -> String {
     let phase = phase_of(members).map_or("start", Phase::name);
     let mut text = format!("{phase:<9}");
+    // Writing to a string cannot fail.
+    if members.len() > LINE_CLIENTS {
+        let living = members.iter().filter(|member| member.living);
+        let (count, done) = living.fold((0, 0), |(n, done), member| (n + 1, done + member.done));
+        let _ = write!(text, "  {count} clients: {done:>10}");
+        return text;
+    }
     for (number, member) in members.iter().enumerate() {
-        // Writing to a string cannot fail.
         let _ = match member.living {
             true => write!(text, "  {number}: {:>8}", member.done),
             false => write!(text, "  {number}: {:>8}", "dead"),
@@ -120,6 +130,15 @@ mod tests {
         let text = describe(&members);
         let words: Vec<&str> = text.split_whitespace().collect();
         assert_eq!(words, ["find", "0:", "70", "1:", "dead", "2:", "900"]);
+    }
+
+    #[test]
+    fn many_clients_are_added_up() {
+        let mut members = vec![member(Phase::Load, 10, true); 8];
+        members[3].living = false;
+        let text = describe(&members);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words, ["load", "7", "clients:", "70"]);
     }
 
     #[test]
