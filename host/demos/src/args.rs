@@ -104,7 +104,7 @@ pub enum UsageError {
         /// What stood there.
         value: String,
         /// What could stand there.
-        expected: &'static str,
+        expected: String,
     },
 }
 
@@ -194,14 +194,14 @@ fn text(option: &'static str, words: Words<'_>) -> Result<String, UsageError> {
     value.into_string().map_err(|value| UsageError::BadValue {
         option,
         value: value.to_string_lossy().into_owned(),
-        expected: "text in UTF-8",
+        expected: "text in UTF-8".to_owned(),
     })
 }
 
 /// A number from 1 to `most`.
 fn number<N>(option: &'static str, words: Words<'_>, most: N) -> Result<N, UsageError>
 where
-    N: std::str::FromStr + PartialOrd + From<u8>,
+    N: std::str::FromStr + PartialOrd + From<u8> + fmt::Display,
 {
     let value = text(option, words)?;
     let number = value.parse().ok();
@@ -210,7 +210,7 @@ where
         .ok_or(UsageError::BadValue {
             option,
             value,
-            expected: "a whole number from 1 to what --help says",
+            expected: format!("a whole number from 1 to {most}"),
         })
 }
 
@@ -224,7 +224,7 @@ fn role(value: &str) -> Result<Role, UsageError> {
             .map_err(|_| UsageError::BadValue {
                 option: "--role",
                 value: value.to_owned(),
-                expected: "store, index or a client's number",
+                expected: "store, index or a client's number".to_owned(),
             }),
     }
 }
@@ -250,7 +250,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let complaint = |line| of(line).unwrap_err().to_string();
-        assert!(complaint("--clients 0").starts_with("--clients needs a whole number"));
+        assert!(
+            complaint("--clients 0").starts_with("--clients needs a whole number from 1 to 32")
+        );
         assert!(complaint("--clients 33").contains("\"33\""));
         assert!(complaint("--megabytes").starts_with("--megabytes needs a value"));
         assert!(complaint("--speed 9").contains("no option \"--speed\""));

@@ -91,6 +91,10 @@ pub fn run(mut options: Options) -> Result<(), DemoError> {
         place.dir.display(),
         place.what
     );
+    if let Some(path) = &options.trace {
+        // Better now than at the end.
+        trace::join(path, std::iter::empty())?;
+    }
     // So that all processes take the same.
     options.corpus = Some(place.dir);
 

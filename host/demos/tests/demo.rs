@@ -131,6 +131,16 @@ fn a_missing_corpus_is_named() {
 }
 
 #[test]
+fn a_trace_that_cannot_be_written_is_no_surprise_at_the_end() {
+    let corpus = Scratch::with_corpus("trace");
+    let trace = corpus.0.join("nowhere/trace.json");
+    let (output, out, err) = run(&["--quick", "--trace", trace.to_str().unwrap()], &corpus.0);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err.contains("cannot write the trace"), "{err}");
+    assert!(!out.contains("started"), "{out}");
+}
+
+#[test]
 fn a_bad_option_is_explained() {
     let (output, out, err) = run(&["--clients", "many"], Path::new("."));
     assert_eq!((output.status.code(), out.as_str()), (Some(2), ""));
