@@ -110,8 +110,9 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
         let core = &self.local.core;
         let task = self.task(index);
         core.begin_poll(task);
-        // A panic in `make` or in the poll leaves the cell busy for ever: its future, if there is one, leaks.
+        let panicked = FreeOnPanic(&cell.busy);
         let future = make();
+        core::mem::forget(panicked);
         // SAFETY: the cell was not busy, so no future is in it and nobody is inside one.
         unsafe { cell.future.get().cast::<F>().write(future) };
         // SAFETY: the future was just written and does not move while the cell is busy: cells stay where they are (`Drop`
@@ -133,6 +134,36 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
         Ok(Started::Waits(task))
     }
 
+    /// Writes the future that `make` returns into cell `index` and puts its task into the ready queue, without polling it.
+    ///
+    /// # Errors
+    ///
+    /// [`CellInUse`]; `make` has not been called then.
+    pub fn place(&self, index: u16, make: impl FnOnce() -> F) -> Result<u16, CellInUse> {
+        let cells = self.cells.as_deref().unwrap_or(&[]);
+        let cell = cells.get(usize::from(index)).ok_or(CellInUse)?;
+        if cell.busy.replace(true) {
+            return Err(CellInUse);
+        }
+        let data: *mut PoolCell<F> = core::ptr::from_ref(cell).cast_mut();
+        let future = make();
+        // SAFETY: as in `start`.
+        unsafe { cell.future.get().cast::<F>().write(future) };
+        let task = self.task(index);
+        let core = &self.local.core;
+        core.set_live(
+            task,
+            Body {
+                poll: poll::<P, F>,
+                cancel: cancel::<F>,
+                data: data.cast(),
+            },
+            self.name,
+        );
+        core.wake(task);
+        Ok(task)
+    }
+
     /// Drops the future in cell `index`, if one waits there; says whether one did.
     pub fn cancel(&self, index: u16) -> bool {
         self.is_waiting(index) && self.local.core.cancel_now(self.task(index))
@@ -148,7 +179,7 @@ impl<P: Platform, F: Future<Output = ()>> Drop for Pool<P, F> {
         if cells.iter().all(|cell| !cell.busy.get()) {
             self.local.core.release(self.first, cells.len());
         } else {
-            // One of the handlers is being polled right now and dropped its own pool, or has panicked. Its cell must outlive it.
+            // One of the handlers is being polled right now and dropped its own pool. Its cell must outlive it.
             core::mem::forget(self.cells.take());
         }
     }
@@ -183,11 +214,34 @@ unsafe fn poll_in_place<P: Platform, F: Future<Output = ()>>(
     let mut context = Context::from_waker(&waker);
     // SAFETY: the cell is busy, so there is a future, pinned in it; polls do not nest, so this is the only reference to it.
     let future = unsafe { Pin::new_unchecked((*cell.future.get()).assume_init_mut()) };
+    let panicked = DropOnPanic(cell);
     let finished = future.poll(&mut context).is_ready();
+    core::mem::forget(panicked);
     if finished {
         cell.busy.set(false);
     }
     finished
+}
+
+/// Frees a cell whose future was never made.
+struct FreeOnPanic<'a>(&'a Cell<bool>);
+
+impl Drop for FreeOnPanic<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+/// Drops a future whose poll panicked, and frees its cell: the peer may use the credit again.
+struct DropOnPanic<'a, F>(&'a PoolCell<F>);
+
+impl<F> Drop for DropOnPanic<'_, F> {
+    fn drop(&mut self) {
+        // SAFETY: only dropped when the poll unwound. The future is in its busy cell, the reference that polled it is gone,
+        // and `Core::poll` and `Pool::start` forget the task, so nothing reaches it again.
+        unsafe { self.0.future.get().cast::<F>().drop_in_place() };
+        self.0.busy.set(false);
+    }
 }
 
 /// # Safety

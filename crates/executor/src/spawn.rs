@@ -131,17 +131,49 @@ unsafe fn poll<P: Platform, F: Future>(data: *mut (), waker_data: usize) -> bool
     let task = data.cast::<Spawned<F>>();
     let waker = waker::<P>(waker_data);
     let mut context = Context::from_waker(&waker);
+    let panicked = CancelOnPanic::<F>(task);
     // SAFETY: the caller promises a live box; its content never moves.
     let polled = unsafe { Pin::new_unchecked(&mut (*task).future) }.poll(&mut context);
+    core::mem::forget(panicked);
     let Poll::Ready(output) = polled else {
         return false;
     };
-    // SAFETY: as above; the table does not touch `data` again after `true`.
-    let task = unsafe { Box::from_raw(task) };
-    let outcome = task.outcome.clone();
-    drop(task);
-    outcome.set(State::Finished(output));
+    // SAFETY: as above; the table does not touch `data` again after `true`, nor after a panic.
+    unsafe { end(task, State::Finished(output)) };
     true
+}
+
+/// Drops a task whose poll panicked, and tells whoever joins it.
+struct CancelOnPanic<F: Future>(*mut Spawned<F>);
+
+impl<F: Future> Drop for CancelOnPanic<F> {
+    fn drop(&mut self) {
+        // SAFETY: only dropped when the poll unwound: the box is as it was before, and `Core::poll` forgets it.
+        unsafe { end(self.0, State::Cancelled) };
+    }
+}
+
+/// Frees a task and leaves `state` for whoever joins it, also when its destructor panics.
+///
+/// # Safety
+///
+/// `task` came from `Box::into_raw`, has not been freed, and is not touched again.
+unsafe fn end<F: Future>(task: *mut Spawned<F>, state: State<F::Output>) {
+    // SAFETY: the caller promises it.
+    let task = unsafe { Box::from_raw(task) };
+    let leave = Leave(task.outcome.clone(), Some(state));
+    drop(task);
+    drop(leave);
+}
+
+struct Leave<T>(Rc<Outcome<T>>, Option<State<T>>);
+
+impl<T> Drop for Leave<T> {
+    fn drop(&mut self) {
+        if let Some(state) = self.1.take() {
+            self.0.set(state);
+        }
+    }
 }
 
 /// # Safety
@@ -149,10 +181,7 @@ unsafe fn poll<P: Platform, F: Future>(data: *mut (), waker_data: usize) -> bool
 /// As for `poll`, and `data` is not touched again.
 unsafe fn cancel<F: Future>(data: *mut (), _waker_data: usize) -> bool {
     // SAFETY: the caller promises it.
-    let task = unsafe { Box::from_raw(data.cast::<Spawned<F>>()) };
-    let outcome = task.outcome.clone();
-    drop(task);
-    outcome.set(State::Cancelled);
+    unsafe { end(data.cast::<Spawned<F>>(), State::Cancelled) };
     true
 }
 

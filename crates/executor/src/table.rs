@@ -31,7 +31,8 @@ const LIVE: u8 = 2;
 /// The entry goes back to the free ones when its future ends; others belong to a pool.
 const SPAWNED: u8 = 8;
 
-/// Polls the future behind `data` once with a waker of data word `waker`; true when it has finished *and been dropped*.
+/// Polls the future behind `data` once with a waker of data word `waker`; true when it has finished *and been dropped*. When it
+/// panics, the future has been dropped as well.
 ///
 /// # Safety
 ///
@@ -114,6 +115,19 @@ pub(crate) const ATTEND_TIMERS: u8 = 1;
 /// The source has asked to be attended to.
 pub(crate) const ATTEND_SOURCE: u8 = 2;
 
+/// Makes a task dead whose poll panicked: its future is gone, or was never to be polled again.
+struct DeadOnPanic<'a> {
+    core: &'a Core,
+    index: u16,
+}
+
+impl Drop for DeadOnPanic<'_> {
+    fn drop(&mut self) {
+        self.core.end_poll();
+        self.core.set_dead(self.index);
+    }
+}
+
 /// One line of a dump.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskInfo {
@@ -166,8 +180,7 @@ impl Core {
         for index in order {
             let task = &self.tasks[index];
             if !task.reserved.get() {
-                task.reserved.set(true);
-                task.band.set(band);
+                self.take_entry(index, task, band);
                 self.next_free.set(index as u16 + 1);
                 return Ok(index as u16);
             }
@@ -189,14 +202,49 @@ impl Core {
             run = if task.reserved.get() { 0 } else { run + 1 };
             if run == count.max(1) {
                 let first = index + 1 - run;
-                for task in &self.tasks[first..=index] {
-                    task.reserved.set(true);
-                    task.band.set(band);
+                for (index, task) in self.tasks.iter().enumerate().take(index + 1).skip(first) {
+                    self.take_entry(index, task, band);
                 }
                 return Ok(first as u16);
             }
         }
         Err(full)
+    }
+
+    fn take_entry(&self, index: usize, task: &Task, band: Band) {
+        if task.flags.get() & QUEUED != 0 {
+            // A wake that came too late for the entry's last task: the next one must not wait in that one's band.
+            self.unlink(index as u16, task);
+        }
+        task.reserved.set(true);
+        task.band.set(band);
+    }
+
+    /// Takes an entry out of the queue that it is linked into.
+    #[cold]
+    fn unlink(&self, index: u16, task: &Task) {
+        let band = task.band.get();
+        let (head, tail) = (&self.heads[band.index()], &self.tails[band.index()]);
+        task.flags.set(task.flags.get() & !QUEUED);
+        if head.get() == index {
+            if tail.get() == index {
+                self.ready.set(self.ready.get() & !band.bit());
+            } else {
+                head.set(task.next.get());
+            }
+            return;
+        }
+        let mut at = head.get();
+        while let Some(before) = self.tasks.get(usize::from(at)) {
+            if before.next.get() == index {
+                before.next.set(task.next.get());
+                if tail.get() == index {
+                    tail.set(at);
+                }
+                return;
+            }
+            at = before.next.get();
+        }
     }
 
     /// Gives entries back. Their futures are gone already.
@@ -358,7 +406,9 @@ impl Core {
         self.begin_poll(index);
         // SAFETY: the body was stored by `set_live` together with its data pointer, and `set_dead` clears it when the future
         // has finished or been dropped. Polls do not nest: only `turn` polls, and it refuses to run inside a poll.
+        let panicked = DeadOnPanic { core: self, index };
         let finished = unsafe { (body.poll)(body.data, self.waker_data(index)) };
+        core::mem::forget(panicked);
         self.end_poll();
         if finished {
             self.set_dead(index);

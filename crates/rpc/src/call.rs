@@ -161,11 +161,23 @@ impl<P: Platform> Connection<P> {
         info: Info,
         payload: impl FnOnce(&mut PayloadWriter<'_>),
     ) {
+        self.submit_for(|| self.ledger.handle.running(), entry, info, payload);
+    }
+
+    /// Writes the request on behalf of the task that `task` tells, which is only asked for the trace.
+    #[inline]
+    fn submit_for(
+        &self,
+        task: impl FnOnce() -> u16,
+        entry: &Entry,
+        info: Info,
+        payload: impl FnOnce(&mut PayloadWriter<'_>),
+    ) {
         let token = entry.token();
         entry.expect.set(token);
         entry.waiter.set(NO_TASK);
         if self.tracing() {
-            let task = self.ledger.handle.running();
+            let task = task();
             self.event(Step::Call, task, token, u32::from(info.method()));
             self.event(Step::Submit, task, token, u32::from(info.method()));
         }
@@ -253,14 +265,27 @@ impl<P: Platform> Connection<P> {
         if self.failure().is_some() {
             return;
         }
-        let waiter = entry.waiter.get();
+        // The task that made the call, if it has been polled since.
+        let waker = entry.take_waker();
+        let own = waker
+            .as_ref()
+            .and_then(|waker| Handle::<P>::task_of_key(waker, self.waker_key));
         entry.state.set(State::Plain);
-        self.submit_with(entry, info, |out| {
-            for word in payload.iter().take(info.words()) {
-                out.word(*word);
-            }
-        });
-        entry.waiter.set(waiter);
+        self.submit_for(
+            || own.unwrap_or(NO_TASK),
+            entry,
+            info,
+            |out| {
+                for word in payload.iter().take(info.words()) {
+                    out.word(*word);
+                }
+            },
+        );
+        match (own, waker) {
+            (Some(task), _) => entry.waiter.set(task),
+            (None, Some(waker)) => entry.set_waker(&waker),
+            (None, None) => {}
+        }
     }
 
     /// Leaves the queue for credits; what was granted or submitted meanwhile is given back or cancelled.
@@ -414,7 +439,7 @@ impl Answer {
             check_answer(info, T::WORDS)?;
         }
         let value = match self {
-            Answer::InSlot(_) => T::get(&mut connection.link.answers_in.payload()),
+            Answer::InSlot(_) => T::get(&mut connection.answer_lane().payload()),
             Answer::Saved(_, payload) => T::get(&mut crate::wire::SliceReader::new(&payload)),
         };
         value.ok_or(CallError::BadAnswer)
@@ -424,7 +449,7 @@ impl Answer {
     pub(crate) fn bulk_len<P: Platform>(self, connection: &Connection<P>, words: usize) -> u64 {
         match self {
             Answer::InSlot(info) if info.words() > words => {
-                let mut payload = connection.link.answers_in.payload();
+                let mut payload = connection.answer_lane().payload();
                 for _ in 0..words {
                     payload.word();
                 }
@@ -442,7 +467,9 @@ impl Answer {
 fn check_answer(info: Info, words: usize) -> Result<(), CallError> {
     match CallError::of_status(info.method()) {
         Some(error) => Err(error),
-        None if info.words() < words => Err(CallError::BadAnswer),
+        None if info.words() < words || info.kind() != Some(Kind::Answer) => {
+            Err(CallError::BadAnswer)
+        }
         None => Ok(()),
     }
 }

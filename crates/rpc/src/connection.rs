@@ -11,7 +11,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use baton_executor::{Handle, NO_TASK};
 use baton_inbox::{
-    Band, Info, Kind, Link, LinkError, LinkParts, Platform, RegionLayout, Status, Token,
+    Band, Info, Kind, LaneReader, Link, LinkError, LinkParts, Platform, RegionLayout, SharedRing,
+    Status, Token,
 };
 use baton_shm::{ReadRegion, Region};
 use baton_trace::Step;
@@ -32,6 +33,8 @@ pub(crate) struct Ledger<P: Platform> {
     pub(crate) leaving: Cell<u64>,
     /// Whether this turn is traced: the ring's switch, looked at whenever the executor attends to its source.
     pub(crate) tracing: Cell<bool>,
+    /// The ring that all senders share, where they do.
+    pub(crate) ring: Option<LaneReader<P::Publication>>,
 }
 
 /// Things that were wrong and dropped, for dumps and tests.
@@ -56,6 +59,8 @@ pub struct Connection<P: Platform> {
     pub(crate) in_slot_info: Cell<Info>,
     /// The token that each credit of the peer was last waited for; meaningful while its handler waits.
     pub(crate) serving: Box<[Cell<Token>]>,
+    /// The task entry of the first credit's handler, for dumps.
+    pub(crate) first_handler: Cell<u16>,
     /// What a request that is dropped unanswered is answered with.
     pub(crate) dropped_status: Cell<Status>,
     pub(crate) failure: Cell<Option<Failure>>,
@@ -81,8 +86,9 @@ impl<P: Platform> Connection<P> {
         band: Band,
         parts: LinkParts<P::Bell>,
         start: Start,
+        peer_ring: Option<&SharedRing>,
     ) -> Result<Self, LinkError> {
-        let link = Link::new(&parts, start.position)?;
+        let link = Link::with_ring(&parts, start.position, peer_ring)?;
         Ok(Connection {
             waker_key: ledger.handle.waker_key(),
             ledger,
@@ -92,6 +98,7 @@ impl<P: Platform> Connection<P> {
             in_slot: Cell::new(NO_ENTRY),
             in_slot_info: Cell::new(Info::from_raw(0)),
             serving: (0..parts.granted).map(|_| Cell::new(Token::NONE)).collect(),
+            first_handler: Cell::new(NO_TASK),
             dropped_status: Cell::new(Status::NoReply),
             failure: Cell::new(None),
             bell: parts.bell,

@@ -8,13 +8,13 @@ use crate::connection::Connection;
 use crate::error::Violation;
 use crate::tokens::{Entry, NO_ENTRY, State};
 use baton_executor::{InTurn, NO_TASK};
-use baton_inbox::{Platform, Token};
+use baton_inbox::{Found, LaneReader, Platform, Publication, Token};
 use baton_trace::Step;
 
 impl<P: Platform> Connection<P> {
     /// Drains at most `quantum` answers and says how many there were.
     #[inline(always)]
-    pub(crate) fn drain_answers(&self, turn: InTurn<'_>, quantum: u32) -> u32 {
+    pub(crate) fn drain_answers(&self, turn: Option<InTurn<'_>>, quantum: u32) -> u32 {
         if self.tracing() {
             self.drain_answers_with::<true>(turn, quantum)
         } else {
@@ -23,8 +23,8 @@ impl<P: Platform> Connection<P> {
     }
 
     #[inline]
-    fn drain_answers_with<const TRACE: bool>(&self, turn: InTurn<'_>, quantum: u32) -> u32 {
-        let lane = &self.link.answers_in;
+    fn drain_answers_with<const TRACE: bool>(&self, turn: Option<InTurn<'_>>, quantum: u32) -> u32 {
+        let lane = self.link.answers_in();
         let mut drained = 0;
         while drained < quantum {
             let found = match lane.peek() {
@@ -37,38 +37,64 @@ impl<P: Platform> Connection<P> {
             };
             drained += 1;
             let token = found.token();
-            // `Token::NONE` is no entry's: no table reaches up to its index.
-            let entry = match self.tokens.entry(token.index()) {
-                Some(entry) if entry.expect.get() == token => entry,
-                _ => {
-                    self.answer_unexpected(token);
-                    lane.advance();
-                    continue;
-                }
-            };
-            entry.expect.set(Token::NONE);
-            self.in_slot.set(token.index());
-            self.in_slot_info.set(found.info());
-            let task = entry.waiter.get();
-            if TRACE {
-                self.event(Step::DrainAnswer, task, token, 0);
-                if task != NO_TASK {
-                    self.event(Step::Resume, task, token, 0);
-                }
-            }
-            let resumed = turn.resume(task);
-            if self.in_slot.get() != NO_ENTRY {
-                self.save_answer(entry);
-            }
-            if !resumed {
-                self.wake_waiter(entry);
-            }
-            lane.advance();
+            self.take_in_answer::<TRACE>(turn, lane, found, token);
         }
         if drained != 0 {
             self.link.publish_answer_head();
         }
         drained
+    }
+
+    /// Takes one answer in and goes on to the next message of `lane`.
+    #[inline(always)]
+    pub(crate) fn take_in_answer<const TRACE: bool>(
+        &self,
+        turn: Option<InTurn<'_>>,
+        lane: &LaneReader<P::Publication>,
+        found: Found<'_>,
+        token: Token,
+    ) {
+        // `Token::NONE` is no entry's: no table reaches up to its index.
+        let entry = match self.tokens.entry(token.index()) {
+            Some(entry) if entry.expect.get() == token => entry,
+            _ => {
+                self.answer_unexpected(token);
+                return lane.advance();
+            }
+        };
+        entry.expect.set(Token::NONE);
+        self.in_slot.set(token.index());
+        self.in_slot_info.set(found.info());
+        let task = entry.waiter.get();
+        if TRACE {
+            self.event(Step::DrainAnswer, task, token, 0);
+            if task != NO_TASK {
+                self.event(Step::Resume, task, token, 0);
+            }
+        }
+        let resumed = match turn {
+            Some(turn) if !P::Publication::DISPATCHED => turn.resume(task),
+            _ => {
+                self.ledger.handle.wake(task);
+                task != NO_TASK
+            }
+        };
+        if self.in_slot.get() != NO_ENTRY {
+            self.save_answer(entry);
+        }
+        if !resumed {
+            self.wake_waiter(entry);
+        }
+        lane.advance();
+    }
+
+    /// The lane that the answer of [`Connection::in_slot`] stands in.
+    #[inline]
+    pub(crate) fn answer_lane(&self) -> &LaneReader<P::Publication> {
+        match &self.ledger.ring {
+            Some(ring) if P::Publication::ONE_RING => ring,
+            _ => self.link.answers_in(),
+        }
     }
 
     /// An answer that no call waits for: to one that was dropped, whose credit comes back unless its CANCEL still occupies a
@@ -79,6 +105,9 @@ impl<P: Platform> Connection<P> {
         let Some(entry) = entry.filter(|entry| entry.token() == token) else {
             return self.count_stale();
         };
+        if self.tracing() {
+            self.event(Step::DrainAnswer, NO_TASK, token, 0);
+        }
         match entry.state.get() {
             State::Abandoned => {
                 // It stands in the queue for CANCELs, which frees it when its turn comes.
@@ -107,7 +136,7 @@ impl<P: Platform> Connection<P> {
     #[cold]
     fn save_answer(&self, entry: &Entry) {
         self.in_slot.set(NO_ENTRY);
-        let mut payload = self.link.answers_in.payload();
+        let mut payload = self.answer_lane().payload();
         let words = core::array::from_fn(|_| payload.word());
         self.tokens.save(entry, self.in_slot_info.get(), words);
     }

@@ -4,7 +4,7 @@ use crate::connection::Connection;
 use crate::node::NodeHandle;
 use crate::tokens::State;
 use baton_executor::NO_TASK;
-use baton_inbox::{Platform, SLEEPING, Token};
+use baton_inbox::{Platform, SLEEPING};
 use core::fmt::{self, Write};
 
 impl<P: Platform> NodeHandle<P> {
@@ -69,13 +69,13 @@ impl<P: Platform> Connection<P> {
             "  requests out: {} sent, {} not drained; answers in: {} drained",
             self.link.requests_out.tail(),
             self.link.requests_out.tail().wrapping_sub(drained),
-            self.link.answers_in.head(),
+            self.link.answers_in().head(),
         )?;
         writeln!(
             out,
             "  requests in: {} drained; answers out: {} sent",
             self.link.requests_in.head(),
-            self.link.answers_out.tail(),
+            self.link.answers_out().tail(),
         )?;
         let counters = self.counters();
         writeln!(
@@ -96,28 +96,52 @@ impl<P: Platform> Connection<P> {
                 State::Leased => "fills or reads the buffer of",
                 State::OneWay => "has sent, one way,",
             };
-            write!(out, "  credit {}: ", entry.index())?;
-            match entry.waiter.get() {
-                NO_TASK => out.write_str("somebody")?,
-                task => write!(out, "task {task}")?,
-            }
+            let task = match entry.waiter.get() {
+                // The entry's last call left its task behind.
+                _ if !entry.is_waiting() => None,
+                NO_TASK => None,
+                task => Some(task),
+            };
             writeln!(
                 out,
-                " {what} the message at position {} (token {:?})",
+                "  credit {}: {} {what} the message at position {} (token {:?})",
+                entry.index(),
+                Who(task),
                 entry.position.get(),
                 entry.token()
             )?;
         }
-        if self.tokens.waiting() != 0 {
-            writeln!(out, "  {} wait for a credit", self.tokens.waiting())?;
-        }
-        for (index, serving) in self.serving.iter().enumerate() {
-            let token = serving.get();
-            if token != Token::NONE {
-                writeln!(out, "  serves the peer's credit {index} (token {token:?})")?;
+        let handle = &self.ledger.handle;
+        let mut result = Ok(());
+        self.tokens.each_waiting(|waker| {
+            let task = waker.and_then(|waker| handle.task_of(waker));
+            result = result.and_then(|()| writeln!(out, "  {} waits for a credit", Who(task)));
+        });
+        handle.each_task(|task| {
+            let credit = task.index.wrapping_sub(self.first_handler.get());
+            if let Some(token) = self.serving.get(usize::from(credit)) {
+                let (who, token) = (Who(Some(task.index)), token.get());
+                result = result.and_then(|()| {
+                    writeln!(
+                        out,
+                        "  {who} serves the peer's credit {credit} (token {token:?})"
+                    )
+                });
             }
+        });
+        result
+    }
+}
+
+/// A task, or somebody who is none.
+struct Who(Option<u16>);
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(task) => write!(f, "task {task}"),
+            None => f.write_str("somebody"),
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::call::Client;
 use crate::connection::{Connection, Ledger, Start};
 use crate::error::Failure;
-use crate::serve::{Serve, Service, serving};
+use crate::serve::{NoService, Serve, Service, serving};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -255,7 +255,11 @@ impl<P: Platform> NodeHandle<P> {
         parts: LinkParts<P::Bell>,
         binding: Binding,
     ) -> Result<Client<P>, BindError> {
-        self.bind_with(parts, binding, |_, _, _| Ok(None))
+        // A peer that was granted credits all the same must not wait for ever.
+        self.bind_with(parts, binding, |handle, credits, band| match credits {
+            0 => Ok(None),
+            _ => serving(handle, Rc::new(NoService), credits, band).map(Some),
+        })
     }
 
     /// Binds a connection that is served by `service`, and may call as well.
@@ -299,6 +303,9 @@ impl<P: Platform> NodeHandle<P> {
             binding.start,
         )?);
         inner.taken.set(taken | connection.bit);
+        if let Some(server) = &server {
+            connection.first_handler.set(server.first_task());
+        }
         inner.directory.borrow_mut().push(connection.clone());
         inner.arriving.borrow_mut().push(Port {
             connection: connection.clone(),
@@ -357,10 +364,11 @@ impl<P: Platform> Inner<P> {
     /// Runs `with` on the ports. Nested calls find none; nothing nests but by mistake.
     #[inline]
     fn with_ports<R>(&self, with: impl FnOnce(&Ports<P>) -> R) -> Option<R> {
-        let ports = self.ports.take()?;
-        let result = with(&ports);
-        core::mem::forget(self.ports.replace(Some(ports)));
-        Some(result)
+        let borrowed = Borrowed {
+            place: &self.ports,
+            ports: Some(self.ports.take()?),
+        };
+        borrowed.ports.as_deref().map(with)
     }
 
     /// Puts arrived connections into the scan and takes those that leave out of it.
@@ -470,6 +478,20 @@ fn bits(mut set: u64) -> impl Iterator<Item = u32> {
         set &= set.wrapping_sub(1);
         (index < u64::BITS).then_some(index)
     })
+}
+
+/// The ports while they are taken out; they go back also when a handler or a task panics.
+struct Borrowed<'a, P: Platform> {
+    place: &'a Cell<Option<Box<Ports<P>>>>,
+    ports: Option<Box<Ports<P>>>,
+}
+
+impl<P: Platform> Drop for Borrowed<'_, P> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // The place is empty: nothing is dropped here.
+        core::mem::forget(self.place.replace(self.ports.take()));
+    }
 }
 
 impl<P: Platform> Port<P> {

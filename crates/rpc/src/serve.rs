@@ -7,8 +7,11 @@ use crate::connection::Connection;
 use crate::error::Violation;
 use crate::wire::{SliceReader, Wire};
 use alloc::rc::Rc;
-use baton_executor::{CellInUse, Handle, Pool, Started, TableFull};
-use baton_inbox::{Band, Found, Info, Kind, PAYLOAD_WORDS, PayloadWriter, Platform, Status, Token};
+use baton_executor::{CellInUse, Handle, InTurn, Pool, Started, TableFull};
+use baton_inbox::{
+    Band, Found, Info, Kind, LaneReader, PAYLOAD_WORDS, PayloadWriter, Platform, Publication,
+    Status, Token,
+};
 use baton_trace::Step;
 use core::future::Future;
 
@@ -166,7 +169,7 @@ impl<P: Platform> Connection<P> {
             let task = self.ledger.handle.running();
             self.event(Step::Reply, task, token, u32::from(info.method()));
         }
-        self.link.answers_out.push(info, token, payload);
+        self.link.answers_out().push(info, token, payload);
         self.mark_dirty();
     }
 
@@ -177,10 +180,41 @@ impl<P: Platform> Connection<P> {
     }
 }
 
+/// What serves a connection that was bound to no service.
+pub(crate) struct NoService;
+
+impl<P: Platform> Service<P> for NoService {
+    const INTERFACE: Interface = Interface {
+        name: "",
+        hash: 0,
+        methods: &[],
+    };
+
+    async fn serve(self: Rc<Self>, request: Request<P>) {
+        request.refuse(Status::NoService);
+    }
+
+    fn notify(&self, message: OneWay<P>) {
+        message.bad_message();
+    }
+}
+
 /// The serving side of a connection, whatever its service.
 pub(crate) trait Serve<P: Platform> {
-    /// Drains at most `quantum` messages of the request lane and says how many there were.
-    fn drain(&self, connection: &Rc<Connection<P>>, quantum: u32) -> u32;
+    /// The task entry of the first credit's handler; those of the others follow.
+    fn first_task(&self) -> u16;
+    /// Drains at most `quantum` messages of the request lane and says how many there were. With no turn, a dispatcher drains.
+    fn drain(&self, turn: Option<InTurn<'_>>, connection: &Rc<Connection<P>>, quantum: u32) -> u32;
+
+    /// Takes one message out of a ring that all senders share.
+    fn take(
+        &self,
+        turn: Option<InTurn<'_>>,
+        connection: &Rc<Connection<P>>,
+        lane: &LaneReader<P::Publication>,
+        found: Found<'_>,
+        token: Token,
+    );
 }
 
 /// A service and the cells for its handlers, one a credit of the peer.
@@ -239,11 +273,31 @@ where
     M: Fn(Request<P>) -> F,
     N: Fn(OneWay<P>),
 {
-    fn drain(&self, connection: &Rc<Connection<P>>, quantum: u32) -> u32 {
+    fn first_task(&self) -> u16 {
+        self.pool.task(0)
+    }
+
+    fn drain(&self, turn: Option<InTurn<'_>>, connection: &Rc<Connection<P>>, quantum: u32) -> u32 {
         if connection.tracing() {
-            self.drain_with::<true>(connection, quantum)
+            self.drain_with::<true>(turn, connection, quantum)
         } else {
-            self.drain_with::<false>(connection, quantum)
+            self.drain_with::<false>(turn, connection, quantum)
+        }
+    }
+
+    fn take(
+        &self,
+        turn: Option<InTurn<'_>>,
+        connection: &Rc<Connection<P>>,
+        lane: &LaneReader<P::Publication>,
+        found: Found<'_>,
+        token: Token,
+    ) {
+        if self
+            .message::<false>(turn, connection, lane, found, token)
+            .is_err()
+        {
+            lane.advance();
         }
     }
 }
@@ -257,7 +311,12 @@ where
 {
     /// Step 4: pops, copies once, validates.
     #[inline]
-    fn drain_with<const TRACE: bool>(&self, connection: &Rc<Connection<P>>, quantum: u32) -> u32 {
+    fn drain_with<const TRACE: bool>(
+        &self,
+        turn: Option<InTurn<'_>>,
+        connection: &Rc<Connection<P>>,
+        quantum: u32,
+    ) -> u32 {
         let lane = &connection.link.requests_in;
         let mut drained = 0;
         while drained < quantum {
@@ -270,13 +329,9 @@ where
                 }
             };
             drained += 1;
-            if found.info().is_request() {
-                if self.request::<TRACE>(connection, found).is_err() {
-                    connection.corrupt(Violation::Credit);
-                    break;
-                }
-            } else if self.other(connection, found).is_err() {
-                connection.corrupt(Violation::Kind);
+            let token = found.token();
+            if let Err(violation) = self.message::<TRACE>(turn, connection, lane, found, token) {
+                connection.corrupt(violation);
                 break;
             }
         }
@@ -288,24 +343,45 @@ where
         drained
     }
 
+    #[inline]
+    fn message<const TRACE: bool>(
+        &self,
+        turn: Option<InTurn<'_>>,
+        connection: &Rc<Connection<P>>,
+        lane: &LaneReader<P::Publication>,
+        found: Found<'_>,
+        token: Token,
+    ) -> Result<(), Violation> {
+        if found.info().is_request() {
+            self.request::<TRACE>(connection, lane, found, token)
+                .map_err(|_| Violation::Credit)
+        } else if P::Publication::ONE_LANE && found.info().kind() == Some(Kind::Answer) {
+            connection.take_in_answer::<TRACE>(turn, lane, found, token);
+            Ok(())
+        } else {
+            self.other(connection, lane, found, token)
+        }
+    }
+
     /// Step 5: starts the handler in the cell of the request's credit.
     #[inline]
     fn request<const TRACE: bool>(
         &self,
         connection: &Rc<Connection<P>>,
+        lane: &LaneReader<P::Publication>,
         found: Found<'_>,
+        token: Token,
     ) -> Result<(), CellInUse> {
         let info = found.info();
-        let token = found.token();
         let index = token.index();
         if TRACE {
             let method = u32::from(info.method());
             connection.event(Step::Drain, self.pool.task(index), token, method);
             connection.event(Step::Serve, self.pool.task(index), token, method);
         }
-        let started = self.pool.start(index, || {
+        let make = || {
             let payload = found.copy();
-            connection.link.requests_in.advance();
+            lane.advance();
             (self.start)(Request {
                 connection: connection.clone(),
                 message: Received {
@@ -314,7 +390,12 @@ where
                     payload,
                 },
             })
-        })?;
+        };
+        let started = if P::Publication::DISPATCHED {
+            Started::Waits(self.pool.place(index, make)?)
+        } else {
+            self.pool.start(index, make)?
+        };
         if let Started::Waits(_) = started
             && let Some(serving) = connection.serving.get(usize::from(index))
         {
@@ -325,13 +406,18 @@ where
 
     /// One-way sends, CANCEL, and what no correct peer sends.
     #[cold]
-    fn other(&self, connection: &Rc<Connection<P>>, found: Found<'_>) -> Result<(), NoSuchKind> {
+    fn other(
+        &self,
+        connection: &Rc<Connection<P>>,
+        lane: &LaneReader<P::Publication>,
+        found: Found<'_>,
+        token: Token,
+    ) -> Result<(), Violation> {
         let info = found.info();
-        let token = found.token();
         match info.kind() {
             Some(Kind::OneWay) => {
                 let payload = found.copy();
-                connection.link.requests_in.advance();
+                lane.advance();
                 if connection.tracing() {
                     let method = u32::from(info.method());
                     connection.event(Step::OneWay, u16::MAX, token, method);
@@ -347,11 +433,11 @@ where
                 Ok(())
             }
             Some(Kind::Cancel) => {
-                connection.link.requests_in.advance();
+                lane.advance();
                 self.cancel(connection, token);
                 Ok(())
             }
-            Some(Kind::Request | Kind::Answer) | None => Err(NoSuchKind),
+            Some(Kind::Request | Kind::Answer) | None => Err(Violation::Kind),
         }
     }
 
@@ -373,6 +459,3 @@ where
         connection.dropped_status.set(Status::NoReply);
     }
 }
-
-/// A message of a kind that has no business in a request lane.
-struct NoSuchKind;

@@ -229,7 +229,8 @@ impl Tokens {
         match (&request, waker) {
             (Some(_), Some(waker)) => entry.set_waker(&waker),
             (None, Some(waker)) => waker.wake(),
-            (_, None) => {}
+            // What an earlier use left behind is nobody's.
+            (_, None) => drop(entry.take_waker()),
         }
         request
     }
@@ -293,9 +294,13 @@ impl Tokens {
         }
     }
 
-    /// How many wait for a credit.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiters.borrow().len()
+    /// Calls `visit` for each who waits for a credit, with the waker if there is one.
+    pub(crate) fn each_waiting(&self, mut visit: impl FnMut(Option<&Waker>)) {
+        for waiter in self.waiters.borrow().iter() {
+            if waiter.granted == NO_ENTRY {
+                visit(waiter.waker.as_ref());
+            }
+        }
     }
 
     /// Queues an entry whose slot comes back with the head. Positions only grow, so the queue is in their order.
