@@ -404,9 +404,9 @@ impl Core {
         // A task that is not live has a body that does nothing: cheaper than to look.
         let body = task.body.get();
         self.begin_poll(index);
+        let panicked = DeadOnPanic { core: self, index };
         // SAFETY: the body was stored by `set_live` together with its data pointer, and `set_dead` clears it when the future
         // has finished or been dropped. Polls do not nest: only `turn` polls, and it refuses to run inside a poll.
-        let panicked = DeadOnPanic { core: self, index };
         let finished = unsafe { (body.poll)(body.data, self.waker_data(index)) };
         core::mem::forget(panicked);
         self.end_poll();

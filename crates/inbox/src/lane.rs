@@ -16,6 +16,8 @@ use core::cell::Cell;
 pub struct LaneWriter<U: Publication> {
     slots: WriteSlots,
     tail: Cell<u32>,
+    /// With a shared ring, this sender's number at the receiver, which it writes into the token's opaque part.
+    source: u64,
     publication: U::Writer,
 }
 
@@ -73,7 +75,16 @@ impl<U: Publication> LaneWriter<U> {
         LaneWriter {
             slots,
             tail: Cell::new(start),
+            source: 0,
             publication: U::writer(tail, start),
+        }
+    }
+
+    /// The same, for a sender that is number `source` at a receiver whose ring it shares with others.
+    pub(crate) fn with_source(slots: WriteSlots, tail: Word, source: u32) -> Self {
+        LaneWriter {
+            source: u64::from(source) << 48,
+            ..LaneWriter::new(slots, tail, 0)
         }
     }
 
@@ -99,10 +110,11 @@ impl<U: Publication> LaneWriter<U> {
         token: Token,
         payload: impl FnOnce(&mut PayloadWriter<'_>),
     ) -> u32 {
-        let position = self.tail.get();
+        let position = U::claim(&self.publication, self.tail.get());
         let slot = self.slots.slot(position);
+        let source = if U::ONE_RING { self.source } else { 0 };
         // Relaxed: published below.
-        slot.store(1, token.raw(), Ordering::Relaxed);
+        slot.store(1, token.raw() | source, Ordering::Relaxed);
         payload(&mut PayloadWriter { slot, word: 0 });
         U::publish(&self.publication, slot, position, info);
         self.tail.set(position.wrapping_add(1));
@@ -184,6 +196,13 @@ impl<'a> Found<'a> {
     pub fn token(&self) -> Token {
         // Relaxed: ordered by the Acquire in `Publication::peek`.
         Token::from_raw(self.slot.load(1, Ordering::Relaxed))
+    }
+
+    /// Reads the token of a message in a shared ring, and the number of its sender.
+    #[inline]
+    pub fn token_and_source(&self) -> (Token, u32) {
+        let raw = self.token().raw();
+        (Token::from_raw(raw & (u64::MAX >> 16)), (raw >> 48) as u32)
     }
 
     /// The payload, word by word.

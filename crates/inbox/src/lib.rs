@@ -32,9 +32,11 @@ pub mod state;
 
 pub use lane::{Found, LaneReader, LaneWriter, PayloadReader, PayloadWriter};
 pub use layout::{LayoutError, MAX_CONNECTIONS, RegionLayout};
-pub use link::{HeadOutOfRange, Link, LinkError, LinkParts};
+pub use link::{HeadOutOfRange, Link, LinkError, LinkParts, SharedRing};
 pub use message::{Info, Kind, PAYLOAD_WORDS, Status, Token};
 pub use platform::{Bell, Platform};
-pub use publication::{InSlot, Publication, TailOutOfRange, TailWord};
+pub use publication::{
+    Dispatched, InSlot, OneLane, OneRing, Publication, TailOutOfRange, TailWord,
+};
 pub use scan::{BANDS, Band, Scan};
 pub use state::{OwnState, PeerState, SLEEPING, sender_fence};

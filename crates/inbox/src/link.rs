@@ -9,8 +9,8 @@
 
 use crate::lane::{LaneReader, LaneWriter};
 use crate::layout::{
-    BULK_BYTES, HEAD_ANSWERS, HEAD_REQUESTS, LANE_BITS, LayoutError, RegionLayout, TAIL_ANSWERS,
-    TAIL_REQUESTS, WANT_SPACE,
+    BULK_BYTES, HEAD_ANSWERS, HEAD_REQUESTS, LANE_BITS, LayoutError, RegionLayout, SLOTS,
+    TAIL_ANSWERS, TAIL_REQUESTS, WANT_SPACE,
 };
 use crate::publication::Publication;
 use crate::scan::PeerHint;
@@ -43,6 +43,44 @@ pub struct LinkParts<B> {
     pub granted: u32,
 }
 
+/// A ring that all senders of an inbox write: tail at word 8, slots from word 64 on.
+#[derive(Clone)]
+pub struct SharedRing {
+    region: Region,
+    size_bits: u32,
+}
+
+const RING_TAIL: usize = 8;
+
+impl SharedRing {
+    /// Words that a ring of `2^size_bits` slots takes.
+    pub fn words(size_bits: u32) -> usize {
+        SLOTS + (8 << size_bits)
+    }
+
+    /// The ring in `region`, which has at least [`SharedRing::words`] words, zero at first.
+    pub fn new(region: Region, size_bits: u32) -> Self {
+        SharedRing { region, size_bits }
+    }
+
+    /// The receiver's end.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] when the region is too short.
+    pub fn reader<U: Publication>(&self) -> Result<LaneReader<U>, OutOfRange> {
+        let region = self.region.read_only();
+        let slots = ReadSlots::new(&region, SLOTS, self.size_bits)?;
+        Ok(LaneReader::new(slots, region.word(RING_TAIL)?, 0))
+    }
+
+    fn writer<U: Publication>(&self, source: u32) -> Result<LaneWriter<U>, OutOfRange> {
+        let slots = WriteSlots::new(&self.region, SLOTS, self.size_bits)?;
+        let tail = self.region.word(RING_TAIL)?;
+        Ok(LaneWriter::with_source(slots, tail, source))
+    }
+}
+
 /// Why a link could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkError {
@@ -57,6 +95,8 @@ pub enum LinkError {
         /// Slots that the lane has.
         slots: u32,
     },
+    /// The connection is of the kind that shares the receiver's ring, and came without one: a mistake of the broker.
+    NoRing,
 }
 
 impl fmt::Display for LinkError {
@@ -64,6 +104,7 @@ impl fmt::Display for LinkError {
         match self {
             LinkError::Layout(error) => error.fmt(f),
             LinkError::OutOfRange(error) => error.fmt(f),
+            LinkError::NoRing => f.write_str("the connection came without the receiver's ring"),
             LinkError::CreditsExceedSlots { credits, slots } => {
                 write!(
                     f,
@@ -99,14 +140,12 @@ pub struct HeadOutOfRange;
 
 /// One side's end of a connection.
 pub struct Link<U: Publication> {
-    /// Requests, one-way sends and CANCEL to the peer.
+    /// Requests, one-way sends and CANCEL to the peer; answers too where they share a lane.
     pub requests_out: LaneWriter<U>,
-    /// Answers to the peer.
-    pub answers_out: LaneWriter<U>,
+    answers_out: LaneWriter<U>,
     /// Requests, one-way sends and CANCEL from the peer.
     pub requests_in: LaneReader<U>,
-    /// Answers from the peer.
-    pub answers_in: LaneReader<U>,
+    answers_in: LaneReader<U>,
     /// Whether the peer sleeps.
     pub peer_state: PeerState,
     /// Our bit in the peer's hint word.
@@ -155,14 +194,38 @@ impl<U: Publication> Link<U> {
     ///
     /// [`LinkError::Layout`] is the peer's fault, the others are the broker's.
     pub fn new<B>(parts: &LinkParts<B>, start: u32) -> Result<Self, LinkError> {
+        Self::with_ring(parts, start, None)
+    }
+
+    /// As [`Link::new`], to a peer whose senders all write `peer_ring`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Link::new`], and [`LinkError::NoRing`] when there is none though the publication wants one.
+    pub fn with_ring<B>(
+        parts: &LinkParts<B>,
+        start: u32,
+        peer_ring: Option<&SharedRing>,
+    ) -> Result<Self, LinkError> {
         check_header(&parts.incoming, &parts.in_layout)?;
         let (out, incoming) = (&parts.out_layout, &parts.in_layout);
-        for (credits, bits) in [
+        // Where requests and answers share a lane, it has room for both.
+        let both = if U::ONE_LANE {
+            [
+                (parts.credits + parts.granted, out.request_bits()),
+                (parts.credits + parts.granted, incoming.request_bits()),
+            ]
+        } else {
+            [
+                (parts.credits, incoming.answer_bits()),
+                (parts.granted, out.answer_bits()),
+            ]
+        };
+        let each = [
             (parts.credits, out.request_bits()),
-            (parts.credits, incoming.answer_bits()),
             (parts.granted, incoming.request_bits()),
-            (parts.granted, out.answer_bits()),
-        ] {
+        ];
+        for (credits, bits) in each.into_iter().chain(both) {
             let slots = 1u32 << bits;
             if credits > slots {
                 return Err(LinkError::CreditsExceedSlots { credits, slots });
@@ -177,7 +240,11 @@ impl<U: Publication> Link<U> {
             Ok(LaneReader::new(slots, parts.incoming.word(tail)?, start))
         };
         Ok(Link {
-            requests_out: writer(out.request_slots(), out.request_bits(), TAIL_REQUESTS)?,
+            requests_out: match peer_ring {
+                Some(ring) if U::ONE_RING => ring.writer(parts.peer_index)?,
+                None if U::ONE_RING => return Err(LinkError::NoRing),
+                _ => writer(out.request_slots(), out.request_bits(), TAIL_REQUESTS)?,
+            },
             answers_out: writer(out.answer_slots(), out.answer_bits(), TAIL_ANSWERS)?,
             requests_in: reader(
                 incoming.request_slots(),
@@ -197,6 +264,26 @@ impl<U: Publication> Link<U> {
             peer_head: parts.incoming.word(HEAD_REQUESTS)?,
             peer_wants_space: parts.incoming.word(WANT_SPACE)?,
         })
+    }
+
+    /// Answers to the peer.
+    #[inline]
+    pub fn answers_out(&self) -> &LaneWriter<U> {
+        if U::ONE_LANE {
+            &self.requests_out
+        } else {
+            &self.answers_out
+        }
+    }
+
+    /// Answers from the peer.
+    #[inline]
+    pub fn answers_in(&self) -> &LaneReader<U> {
+        if U::ONE_LANE {
+            &self.requests_in
+        } else {
+            &self.answers_in
+        }
     }
 
     /// Publishes what batching publications held back.
@@ -219,7 +306,7 @@ impl<U: Publication> Link<U> {
     pub fn publish_answer_head(&self) {
         // Release: as above. Nobody waits for it; a dump of either side shows it.
         self.head_of_answers_in
-            .store(u64::from(self.answers_in.head()), Ordering::Release);
+            .store(u64::from(self.answers_in().head()), Ordering::Release);
     }
 
     /// How far the peer has drained our requests.

@@ -13,6 +13,7 @@ use crate::message::Info;
 use baton_shm::{ReadSlot, ReadSlots, ReadWord, Word, WriteSlot};
 use baton_sync::Ordering;
 use core::cell::Cell;
+use core::marker::PhantomData;
 
 /// The tail that a peer published is not a possible one: it left the lane's capacity, or ran backwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +29,23 @@ pub trait Publication: 'static {
     /// Whether `publish` may hold messages back until `flush`.
     const HOLDS_BACK: bool = true;
 
+    /// Whether requests and answers of one direction share a lane ([`OneLane`]).
+    const ONE_LANE: bool = false;
+    /// Whether all senders share one ring of the receiver ([`OneRing`]).
+    const ONE_RING: bool = false;
+    /// Whether a dispatcher task stands between the lanes and the tasks ([`Dispatched`]).
+    const DISPATCHED: bool = false;
+
     /// A writer whose first message goes to position `start`.
     fn writer(tail: Word, start: u32) -> Self::Writer;
     /// A reader whose first message comes from position `start`.
     fn reader(tail: ReadWord, start: u32) -> Self::Reader;
+
+    /// The position that the next message gets: the writer's own tail, unless other writers share the ring.
+    #[inline]
+    fn claim(_writer: &Self::Writer, tail: u32) -> u32 {
+        tail
+    }
 
     /// Publishes `slot`, the one at `position`, whose words 1.. are written already.
     fn publish(writer: &Self::Writer, slot: WriteSlot<'_>, position: u32, info: Info);
@@ -168,5 +182,109 @@ impl Publication for TailWord {
         let slot = slots.slot(position);
         let head = slot.load(0, Ordering::Relaxed);
         Ok(Some((slot, Info::from_raw((head >> 32) as u32))))
+    }
+}
+
+/// Requests and answers of a direction share one lane, as in ReL4's pairs of rings. For comparison; see `docs/bench/one-inbox.md`.
+pub struct OneLane<U>(PhantomData<U>);
+
+/// A dispatcher task empties the lanes and wakes the tasks named in the messages, as in ReL4. For comparison.
+pub struct Dispatched<U>(PhantomData<U>);
+
+macro_rules! as_inner {
+    ($inner:ident) => {
+        type Writer = $inner::Writer;
+        type Reader = $inner::Reader;
+
+        const HOLDS_BACK: bool = $inner::HOLDS_BACK;
+
+        fn writer(tail: Word, start: u32) -> Self::Writer {
+            $inner::writer(tail, start)
+        }
+
+        fn reader(tail: ReadWord, start: u32) -> Self::Reader {
+            $inner::reader(tail, start)
+        }
+
+        #[inline]
+        fn claim(writer: &Self::Writer, tail: u32) -> u32 {
+            $inner::claim(writer, tail)
+        }
+
+        #[inline]
+        fn publish(writer: &Self::Writer, slot: WriteSlot<'_>, position: u32, info: Info) {
+            $inner::publish(writer, slot, position, info);
+        }
+
+        #[inline]
+        fn flush(writer: &Self::Writer, tail: u32) {
+            $inner::flush(writer, tail);
+        }
+
+        #[inline]
+        fn peek<'a>(
+            reader: &Self::Reader,
+            slots: &'a ReadSlots,
+            position: u32,
+        ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
+            $inner::peek(reader, slots, position)
+        }
+    };
+}
+
+impl<U: Publication> Publication for OneLane<U> {
+    const ONE_LANE: bool = true;
+    as_inner!(U);
+}
+
+impl<U: Publication> Publication for Dispatched<U> {
+    const ONE_LANE: bool = U::ONE_LANE;
+    const ONE_RING: bool = U::ONE_RING;
+    const DISPATCHED: bool = true;
+    as_inner!(U);
+}
+
+/// All senders write one ring of the receiver, which therefore must trust them all. For comparison; see
+/// `docs/bench/one-inbox.md`.
+///
+/// A sender claims a position with one read-modify-write, and publishes in the slot. Who claims and dies stops everybody.
+pub struct OneRing;
+
+impl Publication for OneRing {
+    /// The ring's tail, which all its writers share.
+    type Writer = Word;
+    type Reader = ();
+
+    const HOLDS_BACK: bool = false;
+    const ONE_LANE: bool = true;
+    const ONE_RING: bool = true;
+
+    fn writer(tail: Word, _start: u32) -> Word {
+        tail
+    }
+
+    fn reader(_tail: ReadWord, _start: u32) {}
+
+    #[inline]
+    fn claim(tail: &Word, _own: u32) -> u32 {
+        // Relaxed: the claim orders nothing; the slot's sequence publishes.
+        tail.fetch_add(1, Ordering::Relaxed) as u32
+    }
+
+    #[inline]
+    fn publish(_: &Word, slot: WriteSlot<'_>, position: u32, info: Info) {
+        InSlot::publish(&(), slot, position, info);
+    }
+
+    #[inline]
+    fn flush(_: &Word, _tail: u32) {}
+
+    #[inline]
+    fn peek<'a>(
+        reader: &(),
+        slots: &'a ReadSlots,
+        position: u32,
+    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
+        InSlot::peek(reader, slots, position)
     }
 }

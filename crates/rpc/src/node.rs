@@ -17,7 +17,8 @@ use baton_executor::{
     Turns,
 };
 use baton_inbox::{
-    Band, Bell, LinkError, LinkParts, MAX_CONNECTIONS, Platform, Publication, Scan, sender_fence,
+    Band, Bell, LaneReader, LinkError, LinkParts, MAX_CONNECTIONS, Platform, Publication, Scan,
+    SharedRing, sender_fence,
 };
 use baton_shm::Word;
 use baton_trace::{Ring, Step};
@@ -25,6 +26,7 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::Future;
 use core::ops::Deref;
+use core::task::{Poll, Waker};
 
 /// Messages drained from one lane before the next is looked at.
 pub const LANE_QUANTUM: u32 = 32;
@@ -129,6 +131,14 @@ struct Inner<P: Platform> {
     arriving: RefCell<Vec<Port<P>>>,
     /// Numbers that are taken, those of arriving connections included.
     taken: Cell<u64>,
+    dispatcher: Dispatcher,
+}
+
+/// The dispatcher task, where there is one, and which connections it is to look at.
+#[derive(Default)]
+struct Dispatcher {
+    waker: RefCell<Option<Waker>>,
+    connections: Cell<u64>,
 }
 
 /// An executor, its inbox and its connections.
@@ -159,6 +169,22 @@ impl<P: Platform> Node<P> {
         trace: Arc<Ring>,
         config: Config,
     ) -> Result<Self, NewExecutorError> {
+        Self::with_ring(platform, state, hint, trace, config, None)
+    }
+
+    /// As [`Node::new`], for a node whose senders all write `ring`.
+    ///
+    /// # Errors
+    ///
+    /// [`NewExecutorError`].
+    pub fn with_ring(
+        platform: P,
+        state: Word,
+        hint: Word,
+        trace: Arc<Ring>,
+        config: Config,
+        ring: Option<LaneReader<P::Publication>>,
+    ) -> Result<Self, NewExecutorError> {
         let executor = Executor::new(platform, state, trace, config)?;
         let ledger = Rc::new(Ledger {
             handle: Handle::clone(&executor),
@@ -167,8 +193,9 @@ impl<P: Platform> Node<P> {
             unsettled: Cell::new(0),
             leaving: Cell::new(0),
             tracing: Cell::new(false),
+            ring,
         });
-        Ok(Node {
+        let node = Node {
             executor,
             handle: NodeHandle(Rc::new(Inner {
                 ledger,
@@ -177,8 +204,26 @@ impl<P: Platform> Node<P> {
                 directory: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
                 arriving: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
                 taken: Cell::new(0),
+                dispatcher: Dispatcher::default(),
             })),
-        })
+        };
+        if P::Publication::DISPATCHED {
+            node.spawn_dispatcher();
+        }
+        Ok(node)
+    }
+
+    fn spawn_dispatcher(&self) {
+        let inner = Rc::downgrade(&self.handle.0);
+        let dispatcher = core::future::poll_fn(move |context| {
+            if let Some(inner) = inner.upgrade() {
+                inner.dispatch(context.waker());
+            }
+            Poll::<()>::Pending
+        });
+        let executor = &self.executor;
+        // Detached. A fresh executor has a free entry, unless it was configured with none: then nothing can run anyway.
+        let _ = executor.spawn_in(Band::NORMAL, "dispatcher", dispatcher);
     }
 
     /// Does one turn and says how much was done.
@@ -256,9 +301,32 @@ impl<P: Platform> NodeHandle<P> {
         binding: Binding,
     ) -> Result<Client<P>, BindError> {
         // A peer that was granted credits all the same must not wait for ever.
-        self.bind_with(parts, binding, |handle, credits, band| match credits {
-            0 => Ok(None),
-            _ => serving(handle, Rc::new(NoService), credits, band).map(Some),
+        self.bind_with(
+            parts,
+            binding,
+            None,
+            |handle, credits, band| match credits {
+                0 => Ok(None),
+                _ => serving(handle, Rc::new(NoService), credits, band).map(Some),
+            },
+        )
+    }
+
+    /// Binds a connection to a peer whose senders all write `peer_ring`; served, if there is a service.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind_to_ring<S: Service<P>>(
+        &self,
+        parts: LinkParts<P::Bell>,
+        binding: Binding,
+        service: Option<Rc<S>>,
+        peer_ring: &SharedRing,
+    ) -> Result<Client<P>, BindError> {
+        self.bind_with(parts, binding, Some(peer_ring), |handle, credits, band| {
+            let service = service.map(|service| serving(handle, service, credits, band));
+            service.transpose()
         })
     }
 
@@ -273,7 +341,7 @@ impl<P: Platform> NodeHandle<P> {
         binding: Binding,
         service: Rc<S>,
     ) -> Result<Client<P>, BindError> {
-        self.bind_with(parts, binding, |handle, credits, band| {
+        self.bind_with(parts, binding, None, |handle, credits, band| {
             serving(handle, service, credits, band).map(Some)
         })
     }
@@ -282,6 +350,7 @@ impl<P: Platform> NodeHandle<P> {
         &self,
         parts: LinkParts<P::Bell>,
         binding: Binding,
+        peer_ring: Option<&SharedRing>,
         server: impl FnOnce(&Handle<P>, u32, Band) -> Result<Option<Rc<dyn Serve<P>>>, TableFull>,
     ) -> Result<Client<P>, BindError> {
         let inner = &self.0;
@@ -301,6 +370,7 @@ impl<P: Platform> NodeHandle<P> {
             binding.band,
             parts,
             binding.start,
+            peer_ring,
         )?);
         inner.taken.set(taken | connection.bit);
         if let Some(server) = &server {
@@ -424,6 +494,87 @@ impl<P: Platform> Inner<P> {
         });
     }
 
+    /// Takes at most a quantum for each connection out of the ring that all senders share.
+    fn drain_ring(&self, turn: Option<InTurn<'_>>) -> u32 {
+        let Some(ring) = &self.ledger.ring else {
+            return 0;
+        };
+        let drained = self.with_ports(|ports| {
+            let quantum = LANE_QUANTUM * self.scan.bound().count_ones();
+            let mut drained = 0;
+            while drained < quantum {
+                // The writers are trusted, so there is no corrupt tail.
+                let Ok(Some(found)) = ring.peek() else { break };
+                drained += 1;
+                let (token, source) = found.token_and_source();
+                let port = ports.get(source as usize).and_then(Option::as_ref);
+                match port {
+                    Some(port) => match &port.server {
+                        Some(server) => server.take(turn, &port.connection, ring, found, token),
+                        None => port
+                            .connection
+                            .take_in_answer::<false>(turn, ring, found, token),
+                    },
+                    None => ring.advance(),
+                }
+            }
+            drained
+        });
+        drained.unwrap_or(0)
+    }
+
+    /// Looks which connections have messages, and leaves them to the dispatcher task.
+    fn wake_dispatcher(&self, candidates: u64) {
+        let found = match &self.ledger.ring {
+            Some(ring) => u64::from(!matches!(ring.peek(), Ok(None))),
+            None => {
+                let found = self.with_ports(|ports| {
+                    let has_message = |index: &u32| {
+                        ports[*index as usize].as_ref().is_some_and(|port| {
+                            port.connection.has_answer()
+                                || (port.server.is_some() && port.connection.has_request())
+                        })
+                    };
+                    bits(candidates)
+                        .filter(has_message)
+                        .fold(0, |found, index| found | 1 << index)
+                });
+                found.unwrap_or(0)
+            }
+        };
+        if found == 0 {
+            return;
+        }
+        self.dispatcher.connections.set(found);
+        if let Some(waker) = &*self.dispatcher.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// One poll of the dispatcher task: empties what has messages and wakes the tasks named in them.
+    fn dispatch(&self, waker: &Waker) {
+        let mut own = self.dispatcher.waker.borrow_mut();
+        if own.is_none() {
+            *own = Some(waker.clone());
+        }
+        drop(own);
+        let connections = self.dispatcher.connections.replace(0);
+        if connections == 0 {
+            return;
+        }
+        if P::Publication::ONE_RING {
+            self.drain_ring(None);
+            return;
+        }
+        self.with_ports(|ports| {
+            for index in bits(connections) {
+                if let Some(port) = &ports[index as usize] {
+                    port.look(None);
+                }
+            }
+        });
+    }
+
     /// What a look found at connection `index`, for the hint; looks again if the hint was just cleared.
     #[cold]
     #[inline(never)]
@@ -435,7 +586,7 @@ impl<P: Platform> Inner<P> {
         if !self.scan.was_idle(index) {
             return 0;
         }
-        let found = port.look(turn);
+        let found = port.look(Some(turn));
         if found != 0 {
             self.scan.was_busy(index);
         }
@@ -497,17 +648,19 @@ impl<P: Platform> Drop for Borrowed<'_, P> {
 impl<P: Platform> Port<P> {
     /// Drains its answers first, then, if it is served, its requests.
     #[inline(always)]
-    fn look(&self, turn: InTurn<'_>) -> u32 {
+    fn look(&self, turn: Option<InTurn<'_>>) -> u32 {
         let connection = &self.connection;
         let mut done = 0;
-        if connection.tokens.capacity() != 0 {
+        // Where requests and answers share a lane, whoever serves takes both.
+        let has_answers = !P::Publication::ONE_LANE || self.server.is_none();
+        if connection.tokens.capacity() != 0 && has_answers {
             done += connection.drain_answers(turn, LANE_QUANTUM);
         }
         if let Some(server) = &self.server
             && let found = connection.link.requests_in.peek()
             && !matches!(found, Ok(None))
         {
-            done += server.drain(connection, LANE_QUANTUM);
+            done += server.drain(turn, connection, LANE_QUANTUM);
         }
         done
     }
@@ -537,7 +690,7 @@ impl<P: Platform> Connection<P> {
 
     /// Whether an answer, or the sign of a corrupt peer, waits in the lane.
     fn has_answer(&self) -> bool {
-        self.tokens.capacity() != 0 && !matches!(self.link.answers_in.peek(), Ok(None))
+        self.tokens.capacity() != 0 && !matches!(self.link.answers_in().peek(), Ok(None))
     }
 }
 
@@ -566,13 +719,20 @@ impl<P: Platform> Source for Inner<P> {
 
     #[inline(always)]
     fn drain(&self, turn: InTurn<'_>, candidates: u64, band: Band) -> u32 {
+        if P::Publication::DISPATCHED {
+            self.wake_dispatcher(candidates);
+            return 0;
+        }
+        if P::Publication::ONE_RING {
+            return self.drain_ring(Some(turn));
+        }
         let drained = self.with_ports(|ports| {
             let mut done = 0;
             for index in self.scan.visit(candidates, band) {
                 let Some(port) = &ports[index as usize % MAX_CONNECTIONS] else {
                     continue;
                 };
-                let found = port.look(turn);
+                let found = port.look(Some(turn));
                 done += found;
                 if self.scan.is_hinted() {
                     done += self.note_look(turn, port, index, found);
@@ -597,6 +757,11 @@ impl<P: Platform> Source for Inner<P> {
 
     fn last_look(&self) -> bool {
         let ledger = &self.ledger;
+        if let Some(ring) = &ledger.ring
+            && !matches!(ring.peek(), Ok(None))
+        {
+            return true;
+        }
         let unsettled = ledger.unsettled.get();
         if unsettled != 0 {
             self.with_ports(|ports| {

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use baton_inbox::link::write_header;
-use baton_inbox::{Bell, InSlot, LinkParts, Platform, Publication, RegionLayout};
+use baton_inbox::{Bell, InSlot, LinkParts, Platform, Publication, RegionLayout, SharedRing};
 use baton_rpc::{BindError, Binding, Client, Config, Node, Service};
 use baton_shm::{HeapWords, Region};
 use baton_trace::Ring;
@@ -120,6 +120,7 @@ pub struct Address {
     state: Region,
     hint: Region,
     bell: FlagBell,
+    ring: Option<SharedRing>,
 }
 
 impl Address {
@@ -148,10 +149,24 @@ pub fn node<U: Publication>(
         publication: PhantomData,
     };
     let word = |region: &Region| region.word(0).expect("the region has words");
-    let node = Node::new(platform, word(&state), word(&hint), trace, config)
+    let ring = U::ONE_RING
+        .then(|| SharedRing::new(HeapWords::region(SharedRing::words(RING_BITS)), RING_BITS));
+    let reader = ring
+        .as_ref()
+        .map(|ring| ring.reader().expect("the ring holds its slots"));
+    let node = Node::with_ring(platform, word(&state), word(&hint), trace, config, reader)
         .expect("there is room for an executor");
-    (node, Address { state, hint, bell })
+    let address = Address {
+        state,
+        hint,
+        bell,
+        ring,
+    };
+    (node, address)
 }
+
+/// log2 of the slots of a ring that all senders of a node share: room for all credits of 64 connections.
+const RING_BITS: u32 = 14;
 
 /// What a connection is made of.
 #[derive(Clone, Copy, Debug)]
@@ -179,9 +194,20 @@ pub fn connection(
     sizes: Sizes,
     indices: (u32, u32),
 ) -> (LinkParts<FlagBell>, LinkParts<FlagBell>) {
+    connection_with(first, second, sizes, indices, 0)
+}
+
+/// As [`connection`], with `spare` more slots in every request lane.
+fn connection_with(
+    first: &Address,
+    second: &Address,
+    sizes: Sizes,
+    indices: (u32, u32),
+    spare: u32,
+) -> (LinkParts<FlagBell>, LinkParts<FlagBell>) {
     let layout = |credits, granted| {
         RegionLayout::new(
-            credits,
+            credits + spare,
             granted,
             sizes.request_bulk_bytes,
             sizes.answer_bulk_bytes,
@@ -243,12 +269,25 @@ pub fn connect<U: Publication, S: Service<InProcess<U>>>(
 ) -> Result<Client<InProcess<U>>, BindError> {
     let at_client = client.0.free_index()?;
     let at_server = server.0.free_index()?;
-    let (a, b) = connection(client.1, server.1, sizes, (at_client, at_server));
+    // Where requests and answers share a lane, it needs room for both.
+    let spare = if U::ONE_LANE {
+        sizes.credits.max(sizes.back_credits)
+    } else {
+        0
+    };
+    let (a, b) = connection_with(client.1, server.1, sizes, (at_client, at_server), spare);
     let binding = |index, name: &str| Binding {
         index: Some(index),
         name: name.to_string(),
         ..Binding::default()
     };
-    server.0.bind(b, binding(at_server, "client"), service)?;
-    client.0.bind_client(a, binding(at_client, "server"))
+    let (to_client, to_server) = (binding(at_server, "client"), binding(at_client, "server"));
+    if let (Some(clients), Some(servers)) = (&client.1.ring, &server.1.ring) {
+        server
+            .0
+            .bind_to_ring(b, to_client, Some(service), clients)?;
+        return client.0.bind_to_ring(a, to_server, None::<Rc<S>>, servers);
+    }
+    server.0.bind(b, to_client, service)?;
+    client.0.bind_client(a, to_server)
 }
