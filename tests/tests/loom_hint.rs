@@ -1,8 +1,8 @@
 //! The hint word: senders that set their bit, against a consumer that clears it and then looks only where bits are set.
 //!
-//! Real code: `Scan` (`was_idle` up to `cool`, `warm`, `begin_turn`), `PeerHint::raise`, `sender_fence`, `InSlot` lanes. Property:
+//! Real code: `Scan` (`was_idle` up to `cool`, `was_busy`, `candidates`), `PeerHint::raise`, `sender_fence`, `InSlot` lanes. Property:
 //! when everybody has finished, a message that was not seen has its bit set, so that a turn that looks at hinted lanes only finds
-//! it. (The look at all lanes every 64 turns is not part of the model: the hint alone must do.)
+//! it. (The looks at all lanes, every so many turns and after a sleep, are not part of the model: the hint alone must do.)
 //!
 //! Bounds: three threads; one sender sends two messages, the other one, on two of 16 bound connections; the consumer does two
 //! turns, in the first of which the first lane becomes cold unless something is there, and a last one when the senders have finished;
@@ -116,7 +116,7 @@ fn turn(
         }
         found
     };
-    for index in scan.visit(scan.begin_turn(), Band::NORMAL) {
+    for index in scan.visit(scan.candidates(), Band::NORMAL) {
         let lane = index as usize;
         if look(lane) != 0 {
             scan.was_busy(index);
@@ -127,7 +127,7 @@ fn turn(
             _ => scan.was_idle(index),
         };
         if cold && without != Without::SecondLook && look(lane) != 0 {
-            scan.warm(index);
+            scan.was_busy(index);
         }
     }
 }

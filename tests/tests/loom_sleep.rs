@@ -19,7 +19,7 @@ use baton_inbox::{
 use baton_shm::{HeapWords, ReadSlot, ReadSlots, ReadWord, Word, WriteSlot};
 use baton_sync::{Ordering, fence};
 use loom::thread;
-use loom_common::{StickyBell, explore, lane, pop, push};
+use loom_common::{RelaxedInSlot, StickyBell, explore, lane, pop, push};
 use std::cell::Cell;
 
 /// What a variant leaves out.
@@ -178,34 +178,6 @@ fn without_a_sticky_bell_a_ring_before_the_wait_is_lost() {
 #[should_panic(expected = "sleeps for ever")]
 fn without_an_epoch_a_sender_rings_once_only() {
     two_senders::<InSlot, InSlot>(Without::Epoch);
-}
-
-/// WEAKENED copy of `InSlot`: the sequence is stored, or loaded, Relaxed.
-struct RelaxedInSlot;
-
-impl Publication for RelaxedInSlot {
-    type Writer = ();
-    type Reader = ();
-    fn writer(_tail: Word, _start: u32) {}
-    fn reader(_tail: ReadWord, _start: u32) {}
-
-    fn publish(_: &(), slot: WriteSlot<'_>, position: u32, info: Info) {
-        let head = u64::from(position.wrapping_add(1)) | u64::from(info.raw()) << 32;
-        slot.store(0, head, Ordering::Relaxed);
-    }
-
-    fn flush(_: &(), _tail: u32) {}
-
-    fn peek<'a>(
-        _: &(),
-        slots: &'a ReadSlots,
-        position: u32,
-    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
-        let slot = slots.slot(position);
-        let head = slot.load(0, Ordering::Relaxed);
-        let published = head as u32 == position.wrapping_add(1);
-        Ok(published.then(|| (slot, Info::from_raw((head >> 32) as u32))))
-    }
 }
 
 /// WEAKENED copy of `TailWord`: the tail is stored, or loaded, Relaxed.

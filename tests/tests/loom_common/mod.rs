@@ -1,8 +1,14 @@
 //! What the loom models share: a bounded search, a sticky bell, and lanes on the heap.
 #![allow(dead_code)] // Each model uses its own part.
 
-use baton_inbox::{Bell, Info, Kind, LaneReader, LaneWriter, Publication, Token};
-use baton_shm::{HeapWords, ReadSlots, SLOT_WORDS, WriteSlots};
+use baton_inbox::link::write_header;
+use baton_inbox::{
+    Bell, Info, Kind, LaneReader, LaneWriter, LinkParts, Publication, RegionLayout, TailOutOfRange,
+    Token,
+};
+use baton_shm::{
+    HeapWords, ReadSlot, ReadSlots, ReadWord, SLOT_WORDS, Word, WriteSlot, WriteSlots,
+};
 use baton_sync::{AtomicU32, Ordering};
 use loom::thread::{self, Thread};
 use std::sync::{Arc, OnceLock};
@@ -69,6 +75,14 @@ impl StickyBell {
         }
     }
 
+    /// Waits until nobody will ring any more: until those threads have ended, for all that matters.
+    pub fn wait_for_the_end(&self) {
+        self.0.sleeper.get_or_init(thread::current);
+        while self.take() >> 1 < self.0.ringers {
+            thread::park();
+        }
+    }
+
     /// WEAKENED: forgets a ring that came before the wait, as a bare futex or condition variable does.
     pub fn wait_unsticky(&self) {
         self.take();
@@ -126,4 +140,68 @@ pub fn pop<U: Publication>(lane: &LaneReader<U>) -> Option<u64> {
     assert_eq!(found.payload().word(), number, "torn message");
     lane.advance();
     Some(number)
+}
+
+/// The link parts of a client with `credits` credits and of its server: its own ends first.
+pub struct Ends {
+    pub parts: [LinkParts<StickyBell>; 2],
+    pub states: [Word; 2],
+    pub hints: [Word; 2],
+}
+
+/// Connects two sides, client first, whose bells are `bells`.
+pub fn ends(credits: u32, bells: &[StickyBell; 2]) -> Ends {
+    let layouts = [(credits, 0), (0, credits)]
+        .map(|(out, granted)| RegionLayout::new(out, granted, 0, 0).unwrap());
+    let regions = layouts.map(|layout| HeapWords::region(layout.words()));
+    let states = [(); 2].map(|()| HeapWords::region(1));
+    let hints = [(); 2].map(|()| HeapWords::region(1));
+    for (region, layout) in regions.iter().zip(&layouts) {
+        write_header(region, layout).unwrap();
+    }
+    let parts = [(0, 1), (1, 0)].map(|(own, peer): (usize, usize)| LinkParts {
+        outgoing: regions[own].clone(),
+        out_layout: layouts[own],
+        incoming: regions[peer].read_only(),
+        in_layout: layouts[peer],
+        peer_state: states[peer].read_only().word(0).unwrap(),
+        peer_hint: hints[peer].word(0).unwrap(),
+        peer_index: 0,
+        bell: bells[peer].clone(),
+        credits: if own == 0 { credits } else { 0 },
+        granted: if own == 0 { 0 } else { credits },
+    });
+    Ends {
+        parts,
+        states: states.map(|region| region.word(0).unwrap()),
+        hints: hints.map(|region| region.word(0).unwrap()),
+    }
+}
+
+/// WEAKENED copy of `InSlot`: the sequence is stored, or loaded, Relaxed.
+pub struct RelaxedInSlot;
+
+impl Publication for RelaxedInSlot {
+    type Writer = ();
+    type Reader = ();
+    fn writer(_tail: Word, _start: u32) {}
+    fn reader(_tail: ReadWord, _start: u32) {}
+
+    fn publish(_: &(), slot: WriteSlot<'_>, position: u32, info: Info) {
+        let head = u64::from(position.wrapping_add(1)) | u64::from(info.raw()) << 32;
+        slot.store(0, head, Ordering::Relaxed);
+    }
+
+    fn flush(_: &(), _tail: u32) {}
+
+    fn peek<'a>(
+        _: &(),
+        slots: &'a ReadSlots,
+        position: u32,
+    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
+        let slot = slots.slot(position);
+        let head = slot.load(0, Ordering::Relaxed);
+        let published = head as u32 == position.wrapping_add(1);
+        Ok(published.then(|| (slot, Info::from_raw((head >> 32) as u32))))
+    }
 }
