@@ -64,6 +64,7 @@ impl Registry {
 
     /// An empty table.
     #[cfg(loom)]
+    #[allow(clippy::new_without_default)] // As above.
     pub fn new() -> Self {
         Registry {
             slots: core::array::from_fn(|_| Slot::new()),
