@@ -10,6 +10,8 @@ use crate::HarnessError;
 /// What to count, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Counting<'a> {
+    /// Where valgrind is; the one on the search path where it is `None`.
+    pub valgrind: Option<&'a Path>,
     /// Also counts the processes that the program starts, and adds them up.
     pub trace_children: bool,
     /// More arguments for callgrind, such as `--toggle-collect=<function>`.
@@ -42,7 +44,8 @@ pub fn total_instructions(
 ) -> Result<u64, HarnessError> {
     let directory = ScratchDirectory::create()?;
     let output = directory.0.join("count.%p");
-    let mut command = Command::new("valgrind");
+    let valgrind = counting.valgrind.unwrap_or(Path::new("valgrind"));
+    let mut command = Command::new(valgrind);
     command
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", output.display()))

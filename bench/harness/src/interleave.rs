@@ -1,13 +1,14 @@
 //! Interleaving: the samples of all peers take turns, so that what changes with time changes all of them alike.
 //!
 //! In each round every peer that runs the shape gives one sample, in rotating order. A sample whose calibrations
-//! before and after differ is thrown away, and so is one during which a process had to wait for its core; a pair of peers is compared round by round, and a round counts only
-//! where both samples were kept and their calibrations agree with each other as well.
+//! before and after differ is thrown away, and so are one during which a process had to wait for its core and one that was
+//! taken at another distance between the cores than most. A pair of peers is compared round by round, and a round counts
+//! only where both samples were kept and their calibrations agree with each other as well.
 
 use std::time::Duration;
 
 use crate::stats::median;
-use crate::{HarnessError, Job, Metric, Sample, Sampler, Shape, TOLERANCE};
+use crate::{HarnessError, Job, Metric, Sample, Sampler, Shape, TOLERANCE, agree};
 
 /// How much to measure.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,7 @@ impl Plan {
 }
 
 /// All that was measured of one peer at one shape.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Series {
     /// The peer.
     pub peer: String,
@@ -43,9 +44,33 @@ pub struct Series {
     pub kept: Vec<(usize, Sample)>,
     /// How many were thrown away because the calibration changed or something else ran.
     pub discarded: usize,
+    /// Why it was not measured further.
+    pub fault: Option<HarnessError>,
 }
 
 impl Series {
+    fn new(peer: String, shape: Shape) -> Self {
+        Self {
+            peer,
+            shape,
+            kept: Vec::new(),
+            discarded: 0,
+            fault: None,
+        }
+    }
+
+    fn is_done(&self, plan: &Plan) -> bool {
+        self.fault.is_some() || self.kept.len() >= plan.samples
+    }
+
+    fn take(&mut self, round: usize, sample: Sample) {
+        if sample.is_steady(TOLERANCE) {
+            self.kept.push((round, sample));
+        } else {
+            self.discarded += 1;
+        }
+    }
+
     /// The median of `metric` over the samples kept.
     #[must_use]
     pub fn median(&self, metric: Metric) -> Option<f64> {
@@ -145,61 +170,74 @@ impl Row {
     }
 }
 
-/// Takes samples of all `samplers` that run `shape`, in turns, until each has enough.
+/// Takes samples of all `samplers` at all of `shapes` that they run, in turns, until each has enough.
 ///
-/// `progress` is called after each sample with the peer's name and the sample.
+/// A series without any sample kept is returned as well, for the caller to say so. A sampler that fails is not asked for that
+/// shape again, and its series says why. `progress` is called after each sample.
 ///
 /// # Errors
-/// What a sampler reports, or `Unsteady` when one got no sample whose calibrations agree.
+/// What a sampler reports when it is asked for its shapes.
 pub fn interleave(
     samplers: &mut [&mut dyn Sampler],
-    shape: Shape,
+    shapes: &[Shape],
     plan: &Plan,
-    mut progress: impl FnMut(&str, &Sample),
+    mut progress: impl FnMut(&Series, &Sample),
 ) -> Result<Vec<Series>, HarnessError> {
-    let mut active: Vec<(&mut dyn Sampler, Series)> = Vec::new();
-    for sampler in samplers.iter_mut() {
-        if sampler.shapes()?.contains(&shape) {
-            let series = Series {
-                peer: sampler.peer(),
-                shape,
-                kept: Vec::new(),
-                discarded: 0,
-            };
-            active.push((&mut **sampler, series));
+    let mut active: Vec<(usize, Series)> = Vec::new();
+    for (place, sampler) in samplers.iter_mut().enumerate() {
+        let runs = sampler.shapes()?;
+        for shape in shapes.iter().filter(|shape| runs.contains(shape)) {
+            active.push((place, Series::new(sampler.peer(), *shape)));
         }
     }
-    let job = Job {
-        shape,
-        duration: plan.duration,
-    };
     for round in 0..plan.max_rounds {
-        if active
-            .iter()
-            .all(|(_, series)| series.kept.len() >= plan.samples)
-        {
+        if active.iter().all(|(_, series)| series.is_done(plan)) {
             break;
         }
         // Everyone takes part in each round, so that pairs stay pairs; the order rotates.
         let count = active.len();
         for turn in 0..count {
-            if let Some((sampler, series)) = active.get_mut((turn + round) % count) {
-                let sample = sampler.sample(&job)?;
-                progress(&series.peer, &sample);
-                if sample.is_steady(TOLERANCE) {
-                    series.kept.push((round, sample));
-                } else {
-                    series.discarded += 1;
+            let Some((place, series)) = active.get_mut((turn + round) % count) else {
+                continue;
+            };
+            let Some(sampler) = samplers.get_mut(*place).filter(|_| series.fault.is_none()) else {
+                continue;
+            };
+            let job = Job {
+                shape: series.shape,
+                duration: plan.duration,
+            };
+            match sampler.sample(&job) {
+                Ok(sample) => {
+                    progress(series, &sample);
+                    series.take(round, sample);
                 }
+                Err(error) => series.fault = Some(error),
             }
         }
     }
-    match active.iter().find(|(_, series)| series.kept.is_empty()) {
-        Some((_, series)) => Err(HarnessError::Unsteady(format!(
-            "no sample of {} at {shape} was kept",
-            series.peer
-        ))),
-        None => Ok(active.into_iter().map(|(_, series)| series).collect()),
+    let mut all: Vec<Series> = active.into_iter().map(|(_, series)| series).collect();
+    keep_usual_distance(&mut all);
+    Ok(all)
+}
+
+/// Throws those samples away that were taken at another distance between the cores than most, so that all medians are of the
+/// same distance and may be divided by each other.
+fn keep_usual_distance(all: &mut [Series]) {
+    let distances: Vec<f64> = all
+        .iter()
+        .flat_map(|series| series.each(|sample| Some(sample.calibration_ns())))
+        .collect();
+    // None where only instructions are counted.
+    let Some(usual_ns) = median(&distances) else {
+        return;
+    };
+    for series in all {
+        let before = series.kept.len();
+        series
+            .kept
+            .retain(|(_, sample)| agree(sample.calibration_ns(), usual_ns, TOLERANCE));
+        series.discarded += before - series.kept.len();
     }
 }
 
@@ -257,7 +295,7 @@ mod tests {
             rate: 2.0,
         };
         let plan = Plan::new(3, Duration::from_millis(1));
-        let series = interleave(&mut [&mut fast, &mut slow], SHAPE, &plan, |_, _| {})
+        let series = interleave(&mut [&mut fast, &mut slow], &[SHAPE], &plan, |_, _| {})
             .expect("both give samples");
         let [fast, slow] = series.as_slice() else {
             panic!("two series")
@@ -271,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn fails_when_nothing_is_steady() {
+    fn nothing_is_kept_when_nothing_is_steady() {
         let mut shaky = Fixed {
             name: "shaky",
             afters: vec![200.0],
@@ -279,7 +317,54 @@ mod tests {
             rate: 1.0,
         };
         let plan = Plan::new(2, Duration::from_millis(1));
-        let result = interleave(&mut [&mut shaky], SHAPE, &plan, |_, _| {});
-        assert!(matches!(result, Err(HarnessError::Unsteady(_))));
+        let result = interleave(&mut [&mut shaky], &[SHAPE], &plan, |_, _| {});
+        let series = result.expect("it answers");
+        let kept: Vec<_> = series
+            .iter()
+            .map(|one| (one.kept.len(), one.discarded))
+            .collect();
+        assert_eq!(kept, [(0, plan.max_rounds)]);
+        assert!(series.iter().all(|one| one.rows().is_empty()));
+    }
+
+    #[test]
+    fn sample_at_an_unusual_distance_is_thrown_away() {
+        let sample = |distance_ns| Sample {
+            before_ns: distance_ns,
+            after_ns: distance_ns,
+            waited: 0.0,
+            values: Values::new().with(Metric::Rate, 1.0),
+        };
+        let mut series = Series::new("far".into(), SHAPE);
+        for (round, distance_ns) in [100.0, 105.0, 180.0, 95.0].into_iter().enumerate() {
+            series.take(round, sample(distance_ns));
+        }
+        let mut all = [series];
+        keep_usual_distance(&mut all);
+        let [series] = &all;
+        let rounds: Vec<usize> = series.kept.iter().map(|(round, _)| *round).collect();
+        assert_eq!((rounds, series.discarded), (vec![0, 1, 3], 1));
+    }
+
+    #[test]
+    fn who_fails_is_not_asked_again() {
+        struct Failing(usize);
+        impl Sampler for Failing {
+            fn peer(&self) -> String {
+                "failing".into()
+            }
+            fn shapes(&mut self) -> Result<Vec<Shape>, HarnessError> {
+                Ok(vec![SHAPE])
+            }
+            fn sample(&mut self, _: &Job) -> Result<Sample, HarnessError> {
+                self.0 += 1;
+                Err(HarnessError::Role("it fell".into()))
+            }
+        }
+        let mut failing = Failing(0);
+        let plan = Plan::new(2, Duration::from_millis(1));
+        let series = interleave(&mut [&mut failing], &[SHAPE], &plan, |_, _| {}).expect("shapes");
+        assert!(series.iter().all(|one| one.fault.is_some()));
+        assert_eq!(failing.0, 1);
     }
 }

@@ -48,6 +48,10 @@ names! {
         W1Awake256 = "w1_awake_256",
         /// As `w1_awake` with 4096 bytes each way.
         W1Awake4096 = "w1_awake_4096",
+        /// As `w1_awake` with 60 more connections in the server's inbox, over which nothing comes.
+        W1AwakeIdle60 = "w1_awake_idle60",
+        /// As `w1_awake` with tracing switched on at both sides.
+        W1AwakeTraced = "w1_awake_traced",
         /// 48 bytes each way, one outstanding, both sides pinned to one core.
         W1Asleep = "w1_asleep",
         /// Echo of 48 bytes with a full window of outstanding requests per client.
@@ -56,6 +60,10 @@ names! {
         TaskWake = "task_wake",
         /// One request and its answer, both sides, in instructions.
         Request = "request",
+        /// As `request` with 60 more connections in the server's inbox, over which nothing comes.
+        RequestIdle60 = "request_idle60",
+        /// As `request` with tracing switched on at both sides.
+        RequestTraced = "request_traced",
     }
 }
 

@@ -4,13 +4,9 @@
 //! stdout; `self-test [<ms> [<samples>]]` measures all of them for a short while and prints ratios.
 #![deny(missing_docs)]
 
-mod cache_line;
 mod embassy;
 mod iceoryx;
-mod ring;
 mod self_test;
-mod spsc_futex;
-mod spsc_spin;
 mod tarpc_uds;
 mod tokio_uds;
 
@@ -20,27 +16,23 @@ use baton_bench_harness::{Driver, HarnessError, RoleFn, dispatch_role, serve_dri
 
 /// A driver of each peer, references first.
 fn drivers() -> Vec<Box<dyn Driver>> {
-    vec![
-        Box::new(cache_line::CacheLine),
-        Box::new(spsc_spin::SpscSpin),
-        Box::new(spsc_futex::SpscFutex),
+    let mut drivers = baton_bench_references::drivers();
+    let peers: [Box<dyn Driver>; 4] = [
         Box::new(embassy::Embassy),
         Box::new(iceoryx::Iceoryx2),
         Box::new(tokio_uds::TokioUds),
         Box::new(tarpc_uds::Tarpc),
-    ]
+    ];
+    drivers.extend(peers);
+    drivers
 }
 
 fn roles() -> Vec<(&'static str, RoleFn)> {
-    [
-        cache_line::ROLES,
-        spsc_spin::ROLES,
-        spsc_futex::ROLES,
-        iceoryx::ROLES,
-        tokio_uds::ROLES,
-        tarpc_uds::ROLES,
-    ]
-    .concat()
+    let mut roles = baton_bench_references::roles();
+    for more in [iceoryx::ROLES, tokio_uds::ROLES, tarpc_uds::ROLES] {
+        roles.extend(more);
+    }
+    roles
 }
 
 fn main() -> ExitCode {

@@ -48,8 +48,11 @@ pub fn run(drivers: Vec<Box<dyn Driver>>, arguments: &[&str]) -> Result<(), Harn
             .iter_mut()
             .map(|remote| remote as &mut dyn Sampler)
             .collect();
-        let all = interleave(&mut samplers, shape, &plan, |_, _| {})?;
+        let all = interleave(&mut samplers, &[shape], &plan, |_, _| {})?;
         for series in &all {
+            if let Some(fault) = &series.fault {
+                println!("{shape} {}: {fault}", series.peer);
+            }
             print_series(series, reference(&all, shape));
         }
     }

@@ -138,7 +138,7 @@ fn window(
 
 /// Compares an answer with what was asked.
 #[inline(always)]
-pub fn check(answer: &Message, expected: u64) -> Result<(), HarnessError> {
+pub(crate) fn check(answer: &Message, expected: u64) -> Result<(), HarnessError> {
     if *answer == Message::with_token(expected) {
         return Ok(());
     }
