@@ -11,3 +11,5 @@ pub mod kill_loop;
 #[cfg(not(loom))]
 pub mod process;
 pub mod random;
+#[cfg(not(loom))]
+pub mod words;

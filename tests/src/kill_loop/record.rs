@@ -1,13 +1,8 @@
-//! Words that outlive their writers: a memfd of the supervisor's, written by system calls.
-//!
-//! A system call is over or has not happened when SIGKILL takes effect, so no word is ever half written.
+//! What was attempted and acknowledged, where it outlives its writers.
 
 use super::{CLIENTS, KEYS};
 use crate::process::Fault;
-use rustix::fd::AsRawFd;
-use rustix::fs::{MemfdFlags, memfd_create};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use crate::words::Words;
 
 /// A word of a client's own.
 #[derive(Clone, Copy)]
@@ -25,44 +20,30 @@ const MARKS: usize = 3;
 const WORDS_OF_CLIENT: usize = MARKS + 2 * KEYS;
 
 /// The record of all clients, and what the server has taken.
-pub(super) struct Record(File);
+pub(super) struct Record(Words);
 
 impl Record {
     /// A record of zeros.
     pub(super) fn new() -> Result<Record, Fault> {
-        let fd = memfd_create("kill-loop-record", MemfdFlags::CLOEXEC)
-            .map_err(|error| format!("cannot make the record: {error}"))?;
-        let file = File::from(fd);
-        let words = CLIENTS * (WORDS_OF_CLIENT + KEYS);
-        file.set_len(8 * words as u64)
-            .map_err(|error| format!("cannot make the record: {error}"))?;
-        Ok(Record(file))
+        Words::new(CLIENTS * (WORDS_OF_CLIENT + KEYS)).map(Record)
     }
 
     /// Where another process finds it.
     pub(super) fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+        self.0.path()
     }
 
     /// Opens the record of another process.
     pub(super) fn open(path: &str) -> Result<Record, Fault> {
-        let file = OpenOptions::new().read(true).write(true).open(path);
-        file.map(Record)
-            .map_err(|error| format!("cannot open the record {path}: {error}"))
+        Words::open(path).map(Record)
     }
 
     fn get(&self, word: usize) -> Result<u64, Fault> {
-        let mut bytes = [0; 8];
-        self.0
-            .read_exact_at(&mut bytes, 8 * word as u64)
-            .map_err(|error| format!("cannot read the record: {error}"))?;
-        Ok(u64::from_ne_bytes(bytes))
+        self.0.get(word)
     }
 
     fn set(&self, word: usize, value: u64) -> Result<(), Fault> {
-        self.0
-            .write_all_at(&value.to_ne_bytes(), 8 * word as u64)
-            .map_err(|error| format!("cannot write the record: {error}"))
+        self.0.set(word, value)
     }
 
     pub(super) fn mark(&self, client: usize, mark: Mark) -> Result<u64, Fault> {
