@@ -239,6 +239,13 @@ impl<U: Publication> Link<U> {
             let slots = ReadSlots::new(&parts.incoming, offset, bits)?;
             Ok(LaneReader::new(slots, parts.incoming.word(tail)?, start))
         };
+        for head in [HEAD_REQUESTS, HEAD_ANSWERS] {
+            // Relaxed: no message is older, and the peer looks at the head after it has sent one.
+            parts
+                .outgoing
+                .word(head)?
+                .store(u64::from(start), Ordering::Relaxed);
+        }
         Ok(Link {
             requests_out: match peer_ring {
                 Some(ring) if U::ONE_RING => ring.writer(parts.peer_index)?,
