@@ -15,7 +15,7 @@
 use crate::echo::{EchoClient, EchoServer, Plain};
 use crate::lanes::{IDLE_CONNECTIONS, IDLE_CREDITS, PEER};
 use baton_bench_harness::{HarnessError, Workload};
-use baton_inbox::InSlot;
+use baton_inbox::{Dispatched, InSlot, OneLane, OneRing, Publication, TailWord};
 use baton_inprocess::{Address, Clock, InProcess, Sizes, connect, node};
 use baton_rpc::{Config, Node};
 use baton_trace::Ring;
@@ -29,7 +29,18 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Who can be counted: the name in the CSV file is the program's argument.
-pub const PEERS: &[&str] = &[PEER];
+///
+/// The transports differ in how messages get across ([`baton_inbox::Publication`]) and in whether a dispatcher task stands
+/// between; executor, rpc, service and clients are the same code.
+pub const PEERS: &[&str] = &[
+    PEER,
+    "baton_lanes_dispatcher",
+    "baton_lanes_tail",
+    "baton_pairs",
+    "baton_pairs_dispatcher",
+    "baton_shared",
+    "baton_shared_dispatcher",
+];
 
 const TRACE_EVENTS: usize = 4096;
 /// Task entries beside those that a program needs.
@@ -81,19 +92,25 @@ pub struct Load {
 /// `Unsupported` for an unknown peer, `Role` when the program failed.
 pub fn run(peer: &str, program: Program, load: Load) -> Result<u64, HarnessError> {
     match peer {
-        PEER => lanes(program, load),
+        PEER => run_over::<InSlot>(program, load),
+        "baton_lanes_dispatcher" => run_over::<Dispatched<InSlot>>(program, load),
+        "baton_lanes_tail" => run_over::<TailWord>(program, load),
+        "baton_pairs" => run_over::<OneLane<InSlot>>(program, load),
+        "baton_pairs_dispatcher" => run_over::<Dispatched<OneLane<InSlot>>>(program, load),
+        "baton_shared" => run_over::<OneRing>(program, load),
+        "baton_shared_dispatcher" => run_over::<Dispatched<OneRing>>(program, load),
         other => Err(HarnessError::Unsupported(format!(
             "{other:?} cannot be counted; known are {PEERS:?}"
         ))),
     }
 }
 
-fn lanes(program: Program, load: Load) -> Result<u64, HarnessError> {
+fn run_over<U: Publication>(program: Program, load: Load) -> Result<u64, HarnessError> {
     match program {
-        Program::Request => requests(load, 0, false),
-        Program::RequestIdle60 => requests(load, IDLE_CONNECTIONS, false),
-        Program::RequestTraced => requests(load, 0, true),
-        Program::TaskWake => task_wakes(load),
+        Program::Request => requests::<U>(load, 0, false),
+        Program::RequestIdle60 => requests::<U>(load, IDLE_CONNECTIONS, false),
+        Program::RequestTraced => requests::<U>(load, 0, true),
+        Program::TaskWake => task_wakes::<U>(load),
     }
 }
 
@@ -101,9 +118,10 @@ fn failed(error: impl Display) -> HarnessError {
     HarnessError::Role(error.to_string())
 }
 
-type InThread = InProcess<InSlot>;
-
-fn start(tasks: usize, quantum: Option<usize>) -> Result<(Node<InThread>, Address), HarnessError> {
+fn start<U: Publication>(
+    tasks: usize,
+    quantum: Option<usize>,
+) -> Result<(Node<InProcess<U>>, Address), HarnessError> {
     let default = Config::default();
     let config = Config {
         tasks: tasks + SPARE_TASKS,
@@ -125,11 +143,11 @@ fn sizes(credits: usize) -> Result<Sizes, HarnessError> {
     })
 }
 
-fn requests(load: Load, idle: usize, traced: bool) -> Result<u64, HarnessError> {
+fn requests<U: Publication>(load: Load, idle: usize, traced: bool) -> Result<u64, HarnessError> {
     let handlers = load.clients * load.outstanding + idle * IDLE_CREDITS;
-    let (server, at_server) = start(handlers, None)?;
+    let (server, at_server) = start::<U>(handlers, None)?;
     let service = Rc::new(EchoServer(Plain));
-    let (idle_node, at_idle) = start(0, None)?;
+    let (idle_node, at_idle) = start::<U>(0, None)?;
     for _ in 0..idle {
         let (idler, server) = ((&idle_node, &at_idle), (&server, &at_server));
         connect(idler, server, sizes(IDLE_CREDITS)?, service.clone()).map_err(failed)?;
@@ -137,7 +155,7 @@ fn requests(load: Load, idle: usize, traced: bool) -> Result<u64, HarnessError> 
     let mut nodes = Vec::with_capacity(load.clients);
     let mut serials = Vec::with_capacity(load.clients * load.outstanding);
     for _ in 0..load.clients {
-        let (node, address) = start(load.outstanding, None)?;
+        let (node, address) = start::<U>(load.outstanding, None)?;
         let (this, server) = ((&node, &address), (&server, &at_server));
         let client = connect(this, server, sizes(load.outstanding)?, service.clone());
         let client = EchoClient::new(client.map_err(failed)?);
@@ -164,7 +182,7 @@ fn requests(load: Load, idle: usize, traced: bool) -> Result<u64, HarnessError> 
 }
 
 /// One call after the other; `serial` is the number of answers that came.
-async fn call_for_ever(client: EchoClient<InThread>, serial: Rc<Cell<u64>>) {
+async fn call_for_ever<U: Publication>(client: EchoClient<InProcess<U>>, serial: Rc<Cell<u64>>) {
     // Ends when a call fails; then the count stands still, which the driver sees.
     while let Ok([echoed, ..]) = client.echo([serial.get(), 2, 3, 4, 5, 6]).await {
         serial.set(echoed + 1);
@@ -183,9 +201,9 @@ impl Future for WakesItself {
     }
 }
 
-fn task_wakes(load: Load) -> Result<u64, HarnessError> {
+fn task_wakes<U: Publication>(load: Load) -> Result<u64, HarnessError> {
     let tasks = load.outstanding;
-    let (node, _) = start(tasks, Some(tasks))?;
+    let (node, _) = start::<U>(tasks, Some(tasks))?;
     for _ in 0..tasks {
         node.executor().spawn(WakesItself).map_err(failed)?;
     }
@@ -206,6 +224,20 @@ mod tests {
             clients,
             outstanding,
             rounds,
+        }
+    }
+
+    #[test]
+    fn every_transport_carries_requests() {
+        for peer in PEERS {
+            for (clients, outstanding) in [(1, 1), (4, 2), (3, 64)] {
+                let done = run(peer, Program::Request, load(clients, outstanding, 64));
+                let done = done.expect("it runs");
+                assert!(
+                    done >= (clients * outstanding * 16) as u64,
+                    "{peer}: {done}"
+                );
+            }
         }
     }
 

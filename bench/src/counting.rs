@@ -99,7 +99,14 @@ pub fn count_all(
 ) -> Vec<Result<Row, HarnessError>> {
     let work: Vec<(&str, Shape)> = counted::PEERS
         .iter()
-        .flat_map(|peer| shapes(quick).into_iter().map(|shape| (*peer, shape)))
+        .flat_map(|peer| {
+            let shapes = shapes(quick).into_iter();
+            // The other transports are there to be compared on requests only.
+            let counted = move |shape: &Shape| {
+                *peer == crate::lanes::PEER || shape.workload == Workload::Request
+            };
+            shapes.filter(counted).map(|shape| (*peer, shape))
+        })
         .collect();
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
