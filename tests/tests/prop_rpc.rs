@@ -99,12 +99,15 @@ struct Model {
     dropped: bool,
 }
 
+type Sending<U> = JoinHandle<InProcess<U>, Result<(), SendError>>;
+
 struct World<U: Publication> {
     sides: Vec<Side<U>>,
     helds: Vec<Rc<Held>>,
     clients: Vec<DeskClient<InProcess<U>>>,
     calls: Vec<(Model, JoinHandle<InProcess<U>, Outcome>)>,
-    sends: Vec<(usize, u64, JoinHandle<InProcess<U>, Result<(), SendError>>)>,
+    /// Waiting one-way sends: over which link, and what.
+    sends: Vec<(usize, u64, Sending<U>)>,
     /// One-way sends that were made at once, in their order.
     notes: Vec<Vec<u64>>,
     answered: Vec<u64>,
