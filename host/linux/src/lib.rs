@@ -97,3 +97,5 @@ pub use link::{Connection, DeathReason, PeerLink, Role};
 pub use names::{NameError, ServiceName};
 pub use node::{LinuxHandle, LinuxNode, NodeConfig, ServeError, StartNodeError};
 pub use platform::Linux;
+#[doc(hidden)]
+pub use wire::decoded_and_encoded;

@@ -307,6 +307,22 @@ pub(crate) fn from_wire_name(wire: &WireName) -> String {
         .collect()
 }
 
+/// For the fuzzer: the messages as which `message` is accepted, each encoded again, with the name in it.
+#[doc(hidden)]
+pub fn decoded_and_encoded(message: &[u8]) -> Vec<(Vec<u8>, Option<String>)> {
+    let hello =
+        Hello::decode(message).map(|hello| (hello.encode(), Some(from_wire_name(&hello.name))));
+    let answer = Answer::decode(message).map(|answer| {
+        let name = match &answer {
+            Answer::Offer(offer) => Some(from_wire_name(&offer.name)),
+            Answer::Refused(_) => None,
+        };
+        (answer.encode(), name)
+    });
+    let bind = Bind::decode(message).map(|bind| (bind.encode(), None));
+    [hello, answer, bind].into_iter().flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
