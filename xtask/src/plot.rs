@@ -34,7 +34,7 @@ struct Panel {
 const WIDTH: u32 = 860;
 const BAR_HEIGHT: u32 = 20;
 const TITLE_HEIGHT: u32 = 34;
-const LABEL_WIDTH: i32 = 230;
+const LABEL_WIDTH: i32 = 260;
 const VALUE_WIDTH: i32 = 90;
 
 /// Colours that stay apart for the colour-blind as well.
@@ -70,11 +70,20 @@ pub fn plot_all(results: &Results, dir: &Path) -> Result<(), Error> {
         title: title.to_owned(),
         bars: ratios_to(results, workload, reference),
     });
-    draw_panels(&dir.join("w1.svg"), w1.into(), false)?;
+    let variants = Panel {
+        title: "W1 of baton_lanes, both awake, variants: round trip / cache-line round trip"
+            .to_owned(),
+        bars: variants_of_w1(results),
+    };
+    let w1 = w1.into_iter().chain([variants]).collect();
+    draw_panels(&dir.join("w1.svg"), w1, false)?;
     draw_panels(&dir.join("w2.svg"), rate_panels(results), true)?;
 
     for clients in results.clients("request", "instructions") {
-        let title = format!("Instructions a request and answer, {clients} client(s)");
+        let title = format!(
+            "Instructions a request and answer, {}",
+            clients_in_words(clients)
+        );
         let file = dir.join(format!("request-instructions-{clients}.svg"));
         draw_lines(
             &file,
@@ -116,6 +125,37 @@ fn ratios_to(results: &Results, workload: &str, reference: &str) -> Vec<Bar> {
         .collect()
 }
 
+/// Baton's ping-pong with more payload, more connections, or tracing, as a ratio to the cache line of the same run.
+fn variants_of_w1(results: &Results) -> Vec<Bar> {
+    let of = |workload, peer| {
+        results.get(Key {
+            workload,
+            peer,
+            clients: 1,
+            outstanding: 1,
+            metric: "p50",
+        })
+    };
+    let Some(unit) = of("w1_awake", "cache_line").filter(|unit| *unit > 0.0) else {
+        return Vec::new();
+    };
+    [
+        ("w1_awake", "48 bytes"),
+        ("w1_awake_idle60", "48 bytes, 60 idle lanes"),
+        ("w1_awake_traced", "48 bytes, traced"),
+        ("w1_awake_256", "256 bytes"),
+        ("w1_awake_4096", "4096 bytes"),
+    ]
+    .into_iter()
+    .filter_map(|(workload, label)| {
+        Some(Bar {
+            label: format!("baton_lanes, {label}"),
+            value: of(workload, "baton_lanes")? / unit,
+        })
+    })
+    .collect()
+}
+
 /// One panel for each number of clients and outstanding requests.
 fn rate_panels(results: &Results) -> Vec<Panel> {
     let mut loads: Vec<(u64, u64)> = results
@@ -126,7 +166,8 @@ fn rate_panels(results: &Results) -> Vec<Panel> {
     loads.dedup();
     let panel = |(clients, outstanding)| Panel {
         title: format!(
-            "W2, {clients} client(s), {outstanding} outstanding each: requests/s, log scale"
+            "W2, {}, {outstanding} outstanding each: requests/s, log scale",
+            clients_in_words(clients)
         ),
         bars: results
             .rows("w2", "rate")
@@ -161,7 +202,7 @@ fn instructions_of(results: &Results, clients: u64) -> Vec<Line> {
 /// One line for each number of clients that both were measured with.
 fn ratio_lines(results: &Results, ours: &str, theirs: &str) -> Vec<Line> {
     let line = |clients| Line {
-        label: format!("{clients} client(s)"),
+        label: clients_in_words(clients),
         points: results
             .rows("request", "instructions")
             .filter(|(key, _)| key.clients == clients && key.peer == ours)
@@ -252,8 +293,16 @@ fn share(value: f64, max: f64, log: bool) -> f64 {
     }
 }
 
+fn clients_in_words(clients: u64) -> String {
+    match clients {
+        1 => "1 client".to_owned(),
+        n => format!("{n} clients"),
+    }
+}
+
 fn short_number(value: f64) -> String {
     match value {
+        0.0 => "0".to_owned(),
         v if v >= 1e6 => format!("{:.2} M", v / 1e6),
         v if v >= 1e4 => format!("{:.0} k", v / 1e3),
         v if v >= 100.0 => format!("{v:.0}"),
