@@ -16,13 +16,13 @@
 
 mod loom_common;
 
-use baton_inbox::layout::HEAD_REQUESTS;
+use baton_inbox::layout::{HEAD_REQUESTS, TAIL_ANSWERS};
 use baton_inbox::{
-    Bell, InSlot, Info, Kind, Link, LinkParts, OwnState, Platform, Publication, Status, TailWord,
-    Token, sender_fence,
+    Bell, InSlot, Info, Kind, LaneReader, Link, LinkParts, OwnState, Platform, Publication, Status,
+    TailWord, Token, sender_fence,
 };
 use baton_rpc::{Binding, CallError, Config, Interface, Mode, Node, OneWay, Request, Service};
-use baton_shm::Word;
+use baton_shm::{ReadSlots, Word};
 use baton_trace::Ring;
 use loom::thread;
 use loom_common::{RelaxedInSlot, StickyBell, ends, explore};
@@ -286,6 +286,9 @@ fn call_by_hand(
     without: Without,
 ) {
     let link = Link::<InSlot>::new(parts, 0).unwrap();
+    let (region, layout) = (&parts.incoming, &parts.in_layout);
+    let slots = ReadSlots::new(region, layout.answer_slots(), layout.answer_bits()).unwrap();
+    let answers_in = LaneReader::<InSlot>::new(slots, region.word(TAIL_ANSWERS).unwrap(), 0);
     let head_of_requests = parts.incoming.word(HEAD_REQUESTS).unwrap();
     let flush = || {
         sender_fence();
@@ -307,13 +310,13 @@ fn call_by_hand(
         flush();
     };
     let answer = || {
-        let found = link.answers_in.peek().unwrap()?;
+        let found = answers_in.peek().unwrap()?;
         let answer = (
             found.token().generation(),
             found.info().method(),
             found.payload().word(),
         );
-        link.answers_in.advance();
+        answers_in.advance();
         Some(answer)
     };
     // Steps until `step` says that it is done, asleep whenever it says that nothing has changed.
