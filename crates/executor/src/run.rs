@@ -15,7 +15,7 @@ use crate::registry::{TooManyExecutors, registry};
 use crate::root::{Root, RootTask};
 use crate::table::{ATTEND_SOURCE, ATTEND_TIMERS, Core, MAX_TASKS, TableFull, TaskInfo};
 use crate::timer::{DeadlineError, Sleep, Timers};
-use crate::waker::{Entered, enter, task_of};
+use crate::waker::{Entered, enter, leave, task_of};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -592,6 +592,8 @@ impl<P: Platform> Drop for Local<P> {
         self.end();
         // What was spawned after the end.
         self.core.clear();
+        // A guard that was forgotten would leave it current.
+        leave::<P>(&self.core);
     }
 }
 

@@ -108,6 +108,8 @@ pub(crate) struct Core {
     next_free: Cell<u16>,
     /// What the next turn must see to before anything else: [`ATTEND_TIMERS`], [`ATTEND_SOURCE`].
     pub(crate) attention: Cell<u8>,
+    /// While this one is entered: the executor that was current on the thread before. See `waker`.
+    pub(crate) outer: Cell<*const Core>,
 }
 
 /// Timers are armed.
@@ -170,6 +172,7 @@ impl Core {
             running: Cell::new(NO_TASK),
             next_free: Cell::new(0),
             attention: Cell::new(ATTEND_SOURCE),
+            outer: Cell::new(core::ptr::null()),
         }
     }
 

@@ -24,8 +24,8 @@ fn clone<P: Platform>(data: *const ()) -> RawWaker {
 fn wake<P: Platform>(data: *const ()) {
     let data = data.addr();
     let current = P::current().cast::<Core>();
-    // SAFETY: `P::current` is null or what `enter` stored on this thread: a `Core` that the guard borrows until it restores
-    // the old value.
+    // SAFETY: `P::current` is null or what `enter` stored on this thread: a `Core` that is alive, for it leaves the chain
+    // before it is freed (`leave`).
     match unsafe { current.as_ref() } {
         Some(core) if core.index_of(data).is_some() => core.wake(data as u16),
         _ => wake_foreign(data),
@@ -59,24 +59,41 @@ pub(crate) fn task_of<P: Platform>(waker: &Waker, key: usize) -> Option<u16> {
 
 /// Makes `core` the current executor of this thread until the guard is dropped.
 pub(crate) fn enter<P: Platform>(core: &Core) -> Entered<'_, P> {
-    let before = P::current();
+    core.outer.set(P::current().cast());
     P::set_current(core::ptr::from_ref(core).cast());
     Entered {
-        before,
         core,
         platform: core::marker::PhantomData,
     }
 }
 
+/// Takes `core` out of the executors that were entered on this thread, wherever it stands among them: guards may be dropped in
+/// any order, or never. After that nothing leads to it any more.
+pub(crate) fn leave<P: Platform>(core: &Core) {
+    let gone = core::ptr::from_ref(core);
+    if core::ptr::eq(P::current(), gone.cast()) {
+        P::set_current(core.outer.replace(core::ptr::null()).cast());
+        return;
+    }
+    let mut at = P::current().cast::<Core>();
+    // SAFETY: the chain begins at what `enter` stored on this thread and goes on with what it found there before. Each core in
+    // it is alive, for it leaves the chain here before it is freed (`Drop for Local`).
+    while let Some(inner) = unsafe { at.as_ref() } {
+        if core::ptr::eq(inner.outer.get(), gone) {
+            inner.outer.set(core.outer.replace(core::ptr::null()));
+            return;
+        }
+        at = inner.outer.get();
+    }
+}
+
 pub(crate) struct Entered<'a, P: Platform> {
-    before: *const (),
-    #[allow(dead_code)] // Held so that the current executor outlives the guard.
     core: &'a Core,
     platform: core::marker::PhantomData<P>,
 }
 
 impl<P: Platform> Drop for Entered<'_, P> {
     fn drop(&mut self) {
-        P::set_current(self.before);
+        leave::<P>(self.core);
     }
 }

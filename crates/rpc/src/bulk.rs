@@ -96,11 +96,16 @@ impl<P: Platform> Client<P> {
         if Rc::ptr_eq(&connection, &self.0) {
             let info = Info::new(Kind::Request, method, A::WORDS + 1);
             if let Some(entry) = connection.tokens.entry(entry) {
-                entry.state.set(State::Plain);
-                connection.submit_with(entry, info, |out| {
-                    args.put(out);
-                    WireWriter::word(out, len_bytes as u64);
-                });
+                if connection.failure().is_some() {
+                    // What was out has failed already; nobody would ever end this one.
+                    entry.state.set(State::Failed);
+                } else {
+                    entry.state.set(State::Plain);
+                    connection.submit_with(entry, info, |out| {
+                        args.put(out);
+                        WireWriter::word(out, len_bytes as u64);
+                    });
+                }
             }
             BulkCall {
                 connection,

@@ -432,7 +432,7 @@ impl<P: Platform> NodeHandle<P> {
 
 impl<P: Platform> Inner<P> {
     /// Runs `with` on the ports. Nested calls find none; nothing nests but by mistake.
-    #[inline]
+    #[inline(always)]
     fn with_ports<R>(&self, with: impl FnOnce(&Ports<P>) -> R) -> Option<R> {
         let borrowed = Borrowed {
             place: &self.ports,
@@ -477,6 +477,8 @@ impl<P: Platform> Inner<P> {
     }
 
     /// Gets back what heads have freed, and sends CANCELs that wait for that.
+    #[cold]
+    #[inline(never)]
     fn settle(&self) {
         let unsettled = self.ledger.unsettled.replace(0);
         if unsettled == 0 {
@@ -593,6 +595,15 @@ impl<P: Platform> Inner<P> {
         found
     }
 
+    /// What was written over a connection that was bound in this very turn goes out in the next, when it has arrived.
+    #[cold]
+    fn keep_for_arrival(&self, dirty: u64) {
+        let arriving = self.arriving.borrow();
+        if arriving.iter().any(|port| port.connection.bit & dirty != 0) {
+            self.ledger.dirty.set(self.ledger.dirty.get() | dirty);
+        }
+    }
+
     #[inline(always)]
     fn flush_written(&self, ports: &Ports<P>, dirty: u64, heads: u64) {
         if P::Publication::HOLDS_BACK {
@@ -608,7 +619,10 @@ impl<P: Platform> Inner<P> {
         while left != 0 {
             let index = left.trailing_zeros() as usize % MAX_CONNECTIONS;
             left &= left - 1;
-            let Some(port) = &ports[index] else { continue };
+            let Some(port) = &ports[index] else {
+                self.keep_for_arrival(dirty & 1 << index);
+                continue;
+            };
             let link = &port.connection.link;
             if dirty & port.connection.bit != 0 {
                 link.peer_hint.raise();

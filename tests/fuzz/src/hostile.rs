@@ -61,6 +61,10 @@ impl Hostile {
             head: start,
             tokens: [0; 4],
         };
+        // It begins as a correct peer does; positions are zero but for these.
+        for offset in [HEAD_REQUESTS, HEAD_ANSWERS, TAIL_REQUESTS, TAIL_ANSWERS] {
+            hostile.store(offset, u64::from(start));
+        }
         (hostile, theirs)
     }
 

@@ -1,0 +1,71 @@
+//! What begins or ends at an unusual moment: a call after its connection's end, a call in the turn that binds its connection,
+//! and nodes whose turns end in another order than they began.
+
+mod common;
+
+use baton_inbox::{Platform, TailWord};
+use baton_inprocess::connection;
+use baton_rpc::{Binding, CallError, Failure};
+use baton_trace::Ring;
+use common::{
+    DeskClient, Held, Here, Join, Side, connection_of, credits, free_credits, settle, side, small,
+};
+use std::sync::Arc;
+
+#[test]
+fn a_bulk_call_with_a_buffer_from_before_the_end_fails() {
+    let (a, b) = (side(), side());
+    let (client, _) = Join::of(credits(1, 0)).connect(&a, &b, Held::new().server());
+    let buffer = client.try_buffer().unwrap();
+    connection_of(&client).fail(Failure::PeerDied);
+    let call = client.call_bulk::<(), u64>(2, (), buffer);
+    let task = a.node.executor().spawn(call).unwrap();
+    settle(&[&a, &b], 50);
+    let result = task.try_take().expect("the call ended");
+    let error = result.unwrap().err();
+    assert_eq!(error, Some(CallError::Failed(Failure::PeerDied)));
+    assert_eq!(free_credits(&client), 0);
+}
+
+#[test]
+fn a_call_in_the_turn_that_binds_its_connection_goes_out() {
+    let side = || Side::<TailWord>::new(small(), Arc::new(Ring::new(16)));
+    let (a, b) = (side(), side());
+    let (ours, theirs) = connection(&a.at, &b.at, credits(2, 0), (0, 0));
+    let served = b
+        .node
+        .bind(theirs, Binding::default(), Held::new().server());
+    served.unwrap();
+    let node = baton_rpc::NodeHandle::clone(&a.node);
+    let call = async move {
+        let client = node.bind_client(ours, Binding::default()).unwrap();
+        DeskClient::new(client).echo(7).await
+    };
+    let task = a.node.executor().spawn(call).unwrap();
+    settle(&[&a, &b], 50);
+    assert_eq!(task.try_take(), Some(Ok(Ok(7))));
+}
+
+#[test]
+fn nodes_may_be_let_go_in_any_order() {
+    let (a, b, c) = (side(), side(), side());
+    let first = a.node.drive().unwrap();
+    let second = b.node.drive().unwrap();
+    let third = c.node.drive().unwrap();
+    drop(first);
+    drop(second);
+    drop((a, b));
+    assert!(!Here::current().is_null(), "the third is still driven");
+    drop(third);
+    assert!(Here::current().is_null(), "a node that is gone is current");
+}
+
+#[test]
+fn a_node_that_was_never_let_go_is_not_current_when_it_is_gone() {
+    let (a, b) = (side(), side());
+    std::mem::forget(a.node.drive().unwrap());
+    let second = b.node.drive().unwrap();
+    drop(a);
+    drop(second);
+    assert!(Here::current().is_null(), "a node that is gone is current");
+}
