@@ -44,6 +44,8 @@ pub struct RoleContext {
     /// Unique for the group: sockets and services are named after it.
     pub key: String,
     delay_at_go_ns: Cell<u64>,
+    /// How long it had waited for its core when its measured work was over; what its tear-down waits for spoils nothing.
+    delay_at_end_ns: Cell<Option<u64>>,
 }
 
 impl RoleContext {
@@ -87,6 +89,7 @@ impl RoleContext {
 
     /// Says that this client sends no more.
     pub fn finish(&self) {
+        self.delay_at_end_ns.set(cpu::run_delay_ns());
         // Pairs with the Acquire in all_clients_finished.
         self.area
             .control_word(FINISHED)
@@ -97,7 +100,12 @@ impl RoleContext {
     #[must_use]
     pub fn all_clients_finished(&self) -> bool {
         // Pairs with the Release in finish.
-        self.area.control_word(FINISHED).load(Ordering::Acquire) >= self.job.shape.clients as u64
+        let finished = self.area.control_word(FINISHED).load(Ordering::Acquire);
+        let all = finished >= self.job.shape.clients as u64;
+        if all {
+            self.delay_at_end_ns.set(cpu::run_delay_ns());
+        }
+        all
     }
 }
 
@@ -213,6 +221,7 @@ fn run_role(
         core,
         key: key.clone(),
         delay_at_go_ns: Cell::new(cpu::run_delay_ns().unwrap_or(0)),
+        delay_at_end_ns: Cell::new(None),
     };
     if role == crate::calibrate::ROLE {
         return crate::calibrate::run_role(&context);
@@ -223,7 +232,10 @@ fn run_role(
         .map(|(_, run)| run)
         .ok_or_else(|| HarnessError::Protocol(format!("unknown role {role:?}")))?;
     let result = run(&context);
-    let waited_ns = cpu::run_delay_ns()
+    let waited_ns = context
+        .delay_at_end_ns
+        .get()
+        .or_else(cpu::run_delay_ns)
         .unwrap_or(0)
         .saturating_sub(context.delay_at_go_ns.get());
     // Read only after this process has ended, so Relaxed is enough.
