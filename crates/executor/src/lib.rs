@@ -16,6 +16,57 @@
 //! | `foreign` | wakes from other threads |
 //! | `registry` | from the number in a waker to its executor |
 //!
+//! # Example
+//!
+//! An executor of local tasks only: its source of messages is `()`. The platform `Alone` (not shown) neither sleeps nor rings;
+//! `host/linux` and `host/inprocess` have real ones.
+//!
+//! ```
+//! # use baton_inbox::{Bell, InSlot, Platform};
+//! # use std::cell::Cell;
+//! # thread_local! {
+//! #     static CURRENT: Cell<*const ()> = const { Cell::new(std::ptr::null()) };
+//! # }
+//! # struct Alone;
+//! # struct NoBell;
+//! # impl Bell for NoBell {
+//! #     fn ring(&self) {}
+//! # }
+//! # impl Platform for Alone {
+//! #     type Bell = NoBell;
+//! #     type Publication = InSlot;
+//! #     fn wait(&self, _deadline_ns: Option<u64>) {}
+//! #     fn own_bell(&self) -> NoBell {
+//! #         NoBell
+//! #     }
+//! #     fn now_ns(&self) -> u64 {
+//! #         0
+//! #     }
+//! #     fn spin_budget_ns(&self) -> u64 {
+//! #         0
+//! #     }
+//! #     fn spin_ended(&self, _spun_ns: u64, _found_work: bool) {}
+//! #     fn current() -> *const () {
+//! #         CURRENT.get()
+//! #     }
+//! #     fn set_current(current: *const ()) {
+//! #         CURRENT.set(current);
+//! #     }
+//! # }
+//! use baton_executor::{Config, Executor, Mode};
+//! use baton_shm::HeapWords;
+//! use baton_trace::Ring;
+//! use std::sync::Arc;
+//!
+//! let state = HeapWords::region(8).word(0)?;
+//! let executor = Executor::new(Alone, state, Arc::new(Ring::new(64)), Config::default())?;
+//!
+//! let double = executor.spawn(async { 2 * 21 })?;
+//! let answer = executor.run_until(&(), Mode::Poll, double)?;
+//! assert_eq!(answer, Ok(42));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Neighbours: `baton-inbox` below; `baton-rpc` above implements [`Source`], through which messages come in.
 //!
 //! This is one of the few crates that contain `unsafe`: futures of unknown type stand behind raw pointers in the task table.

@@ -17,6 +17,36 @@
 //! | `scan` | which connections to look at: bands, fairness, hint |
 //! | `platform` | what the machine below must offer |
 //!
+//! # Example
+//!
+//! One lane, both ends. A writer needs a credit for each message (`baton-rpc` sees to that); the lane itself never says "full".
+//!
+//! ```
+//! use baton_inbox::{InSlot, Info, Kind, LaneReader, LaneWriter, Token};
+//! use baton_shm::{HeapWords, ReadSlots, WriteSlots};
+//!
+//! // Four slots of eight words, and one word that only tail-word publication would use.
+//! let region = HeapWords::region(33);
+//! let writer =
+//!     LaneWriter::<InSlot>::new(WriteSlots::new(&region, 0, 2)?, region.word(32)?, 0);
+//! let shared = region.read_only();
+//! let reader = LaneReader::<InSlot>::new(ReadSlots::new(&shared, 0, 2)?, shared.word(32)?, 0);
+//!
+//! assert!(reader.peek().unwrap().is_none());
+//! writer.push(Info::new(Kind::Request, 1, 2), Token::new(3, 0), |payload| {
+//!     payload.word(2);
+//!     payload.word(3);
+//! });
+//!
+//! let found = reader.peek().unwrap().expect("one message was published");
+//! assert_eq!((found.info().kind(), found.info().method()), (Some(Kind::Request), 1));
+//! assert_eq!(found.token(), Token::new(3, 0));
+//! assert_eq!(found.copy()[..2], [2, 3]);
+//! reader.advance();
+//! assert!(reader.peek().unwrap().is_none());
+//! # Ok::<(), baton_shm::OutOfRange>(())
+//! ```
+//!
 //! Neighbours: `baton-shm` below, `baton-executor` and `baton-rpc` above.
 #![cfg_attr(not(loom), no_std)]
 #![forbid(unsafe_code)]

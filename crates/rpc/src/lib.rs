@@ -14,6 +14,54 @@
 //! both sides (`tokens` has the proof); nothing a peer writes is used before it was copied and checked; a peer that breaks the
 //! protocol is quarantined, and all others go on.
 //!
+//! # Example
+//!
+//! A service, and code that calls it over whatever platform. `baton-inprocess` and `baton-linux` have examples in which both ends run.
+//!
+//! ```
+//! use baton_rpc::{CallError, Platform, Wire, service};
+//!
+//! /// Fixed layout, three words: the variant and the larger of both.
+//! #[derive(Debug, PartialEq, Wire)]
+//! enum Shape {
+//!     Circle { radius: u64 },
+//!     Box { width: u64, height: u64 },
+//! }
+//!
+//! #[service]
+//! trait Areas {
+//!     /// A request with an answer.
+//!     async fn area(&self, shape: Shape) -> Option<u64>;
+//!     /// A one-way send.
+//!     fn forget(&self, before: u64);
+//! }
+//!
+//! struct Flat;
+//!
+//! impl Areas for Flat {
+//!     async fn area(&self, shape: Shape) -> Option<u64> {
+//!         match shape {
+//!             Shape::Circle { .. } => None,
+//!             Shape::Box { width, height } => width.checked_mul(height),
+//!         }
+//!     }
+//!
+//!     fn forget(&self, _before: u64) {}
+//! }
+//!
+//! async fn both<P: Platform>(areas: AreasClient<P>) -> Result<Option<u64>, CallError> {
+//!     // Both requests are on their way before the first is awaited.
+//!     let left = areas.area(Shape::Box { width: 2, height: 3 });
+//!     let right = areas.area(Shape::Box { width: 4, height: 5 });
+//!     let (left, right) = (left.await?, right.await?);
+//!     Ok(left.zip(right).map(|(left, right)| left + right))
+//! }
+//!
+//! assert_eq!(Shape::WORDS, 3);
+//! let interface = AreasServer::<Flat>::INTERFACE;
+//! assert_eq!((interface.name, interface.methods), ("Areas", &["area", "forget"][..]));
+//! ```
+//!
 //! Neighbours: `baton-inbox` and `baton-executor` below; `host/linux` makes connections and calls [`NodeHandle::bind`].
 #![cfg_attr(not(loom), no_std)]
 #![forbid(unsafe_code)]

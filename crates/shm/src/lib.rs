@@ -10,6 +10,28 @@
 //! - every handle was bounds-checked when it was made; after that no access can leave the region;
 //! - a handle to memory that is mapped read-only has no store operation ([`ReadRegion`] against [`Region`]).
 //!
+//! # Example
+//!
+//! A region on the heap; between processes it is a sealed memfd, and the reader's mapping is read-only.
+//!
+//! ```
+//! use baton_shm::{HeapWords, ReadBytes, WriteBytes};
+//! use baton_sync::Ordering;
+//!
+//! let region = HeapWords::region(8);
+//! let reader = region.read_only();
+//!
+//! region.word(1)?.store(7, Ordering::Release);
+//! assert_eq!(reader.word(1)?.load(Ordering::Acquire), 7);
+//! // Bounds are checked when a handle is made, and never again.
+//! assert!(reader.word(8).is_err());
+//!
+//! WriteBytes::new(&region, 2, 5)?.copy_from(b"baton");
+//! let copy = ReadBytes::new(&reader, 2, 5)?.to_vec();
+//! assert_eq!(copy, b"baton");
+//! # Ok::<(), baton_shm::OutOfRange>(())
+//! ```
+//!
 //! Neighbours: `baton-inbox` lays lanes out in regions; `host/linux` makes them from sealed memfds.
 //!
 //! This is one of the few crates that contain `unsafe`; see `docs/soundness.md`.

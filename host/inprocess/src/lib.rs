@@ -4,6 +4,48 @@
 //! counting instructions, and for threads that want typed calls between them. Several nodes may even live on one thread and be
 //! turned in any order.
 //!
+//! # Example
+//!
+//! Two nodes on one thread, turned by hand: everything that happens is in the program's order.
+//!
+//! ```
+//! use baton_inbox::InSlot;
+//! use baton_inprocess::{Clock, Sizes, connect, node};
+//! use baton_rpc::{Config, service};
+//! use baton_trace::Ring;
+//! use std::rc::Rc;
+//! use std::sync::{Arc, Mutex};
+//!
+//! #[service]
+//! trait Adder {
+//!     async fn add(&self, left: u64, right: u64) -> u64;
+//! }
+//!
+//! struct Plain;
+//!
+//! impl Adder for Plain {
+//!     async fn add(&self, left: u64, right: u64) -> u64 {
+//!         left.wrapping_add(right)
+//!     }
+//! }
+//!
+//! let clock = Clock::Manual(Arc::new(Mutex::new(0)));
+//! let ring = || Arc::new(Ring::new(64));
+//! let (client, at_client) = node::<InSlot>(Config::default(), clock.clone(), ring());
+//! let (server, at_server) = node::<InSlot>(Config::default(), clock, ring());
+//! let sizes = Sizes { credits: 4, back_credits: 0, request_bulk_bytes: 0, answer_bulk_bytes: 0 };
+//! let service = Rc::new(AdderServer(Plain));
+//! let calls = connect((&client, &at_client), (&server, &at_server), sizes, service)?;
+//!
+//! let adder = AdderClient::new(calls);
+//! let sum = client.executor().spawn(async move { adder.add(2, 3).await })?;
+//! client.turn()?; // 1 call, 2 submit, 3 ring
+//! server.turn()?; // 4 drain, 5 serve, 6 reply
+//! client.turn()?; // 7 drain, 8 resume
+//! assert_eq!(sum.try_take(), Some(Ok(Ok(5))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Neighbours: `host/linux` is the platform between processes. Here, both ends of a connection trust each other with the
 //! process; the protocol checks are the same all the same.
 #![forbid(unsafe_code)]
