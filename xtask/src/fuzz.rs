@@ -13,6 +13,7 @@ use crate::tools::{Nightly, ensure, ensure_cargo_fuzz};
 const FUZZ_DIR: &str = "tests/fuzz";
 const SHORT_TOTAL_S: u64 = 60;
 const LONG_TOTAL_S: u64 = 3600;
+const ENDLESS_S: u64 = 20;
 
 /// Runs all fuzz targets under the address sanitizer.
 ///
@@ -84,6 +85,8 @@ fn fuzz_one(context: &Context, target: &str, seconds: u64, path: &OsStr) -> Resu
     command
         .arg("--")
         .arg(format!("-max_total_time={seconds}"))
+        // An input takes microseconds; one that takes this long has found an endless loop.
+        .arg(format!("-timeout={ENDLESS_S}"))
         .arg(format!("-seed={}", libfuzzer_seed(context.seed)))
         .arg(format!("-artifact_prefix={}/", crashes.display()))
         .arg("-print_final_stats=1")

@@ -329,6 +329,10 @@ impl<'c, P: Platform> Future for Credit<'c, P> {
                 if let Some(entry) = connection.take_settled() {
                     return Poll::Ready(Ok(entry));
                 }
+                if connection.failure().is_some() {
+                    // Looking for a credit has found the peer corrupt: whoever queued for one now would not be told.
+                    return Poll::Ready(Err(connection.call_failure()));
+                }
                 let ticket = connection.wait_for_credit(None);
                 self.ticket = Some(ticket);
                 ticket

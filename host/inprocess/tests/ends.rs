@@ -3,14 +3,16 @@
 
 mod common;
 
+use baton_inbox::layout::HEAD_REQUESTS;
 use baton_inbox::{Platform, TailWord};
 use baton_inprocess::connection;
-use baton_rpc::{Binding, CallError, Failure};
+use baton_rpc::{Binding, CallError, Failure, SendError, Violation};
 use baton_trace::Ring;
 use common::{
     DeskClient, Held, Here, Join, Side, connection_of, credits, free_credits, settle, side, small,
 };
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 #[test]
 fn a_bulk_call_with_a_buffer_from_before_the_end_fails() {
@@ -68,4 +70,20 @@ fn a_node_that_was_never_let_go_is_not_current_when_it_is_gone() {
     drop(a);
     drop(second);
     assert!(Here::current().is_null(), "a node that is gone is current");
+}
+
+#[test]
+fn whoever_finds_the_peer_corrupt_while_asking_for_a_credit_is_told() {
+    let (a, nobody) = (side(), side());
+    let (ours, theirs) = connection(&a.at, &nobody.at, credits(1, 0), (0, 0));
+    let client = a.node.bind_client(ours, Binding::default()).unwrap();
+    client.try_send(3, (1u64,)).unwrap();
+    // The peer says that it has drained more than was sent.
+    let head = theirs.outgoing.word(HEAD_REQUESTS).unwrap();
+    head.store(9, Ordering::Release);
+    let send = async move { client.send(3, (2u64,)).await };
+    let task = a.node.executor().spawn(send).unwrap();
+    settle(&[&a], 50);
+    let corrupt = Failure::PeerCorrupt(Violation::Head);
+    assert_eq!(task.try_take(), Some(Ok(Err(SendError::Failed(corrupt)))));
 }
