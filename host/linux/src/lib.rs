@@ -99,3 +99,8 @@ pub use node::{LinuxHandle, LinuxNode, NodeConfig, ServeError, StartNodeError};
 pub use platform::Linux;
 #[doc(hidden)]
 pub use wire::decoded_and_encoded;
+
+/// The README's example, so that it is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
