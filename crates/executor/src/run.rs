@@ -194,6 +194,8 @@ impl<P: Platform> Deref for Executor<P> {
 impl<P: Platform> Drop for Executor<P> {
     fn drop(&mut self) {
         self.0.0.end();
+        // What was spawned since an earlier end, or was running then: it may hold handles, and must not live by itself.
+        self.0.0.core.clear();
     }
 }
 

@@ -4,13 +4,14 @@
 mod common;
 
 use baton_inbox::layout::HEAD_REQUESTS;
-use baton_inbox::{Platform, TailWord};
+use baton_inbox::{InSlot, Platform, TailWord};
 use baton_inprocess::connection;
-use baton_rpc::{Binding, CallError, Failure, SendError, Violation};
+use baton_rpc::{Binding, CallError, Failure, Handle, SendError, Violation};
 use baton_trace::Ring;
 use common::{
     DeskClient, Held, Here, Join, Side, connection_of, credits, free_credits, settle, side, small,
 };
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -86,4 +87,36 @@ fn whoever_finds_the_peer_corrupt_while_asking_for_a_credit_is_told() {
     settle(&[&a], 50);
     let corrupt = Failure::PeerCorrupt(Violation::Head);
     assert_eq!(task.try_take(), Some(Ok(Err(SendError::Failed(corrupt)))));
+}
+
+#[test]
+fn what_is_spawned_while_a_node_ends_is_dropped_with_it() {
+    struct SpawnsAtItsEnd(Handle<Here>, Rc<()>);
+    impl Drop for SpawnsAtItsEnd {
+        fn drop(&mut self) {
+            let (sleep, alive) = (self.0.sleep(1), self.1.clone());
+            // It holds its executor's memory, and the memory would hold it.
+            let late = self.0.spawn(async move {
+                let _alive = alive;
+                sleep.await
+            });
+            assert!(late.is_ok(), "there is a free entry");
+        }
+    }
+    let mut config = small();
+    config.tasks = 2;
+    let a = Side::<InSlot>::new(config, Arc::new(Ring::new(16)));
+    let alive = Rc::new(());
+    let executor = a.node.executor();
+    // The first entry is free again when the second one's task spawns at its end.
+    executor.spawn(async {}).unwrap();
+    let spawns = SpawnsAtItsEnd(executor.clone(), alive.clone());
+    let waits = async move {
+        let _spawns = spawns;
+        std::future::pending::<()>().await;
+    };
+    executor.spawn(waits).unwrap();
+    settle(&[&a], 10);
+    drop(a);
+    assert_eq!(Rc::strong_count(&alive), 1);
 }
