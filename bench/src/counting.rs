@@ -1,4 +1,4 @@
-//! Counts the instructions of the programs in [`counted`](crate::counted), two at a time: other work does not change a count.
+//! Counts the instructions of the programs in [`counted`], two at a time: other work does not change a count.
 
 use crate::counted::{self, Load, Program};
 use baton_bench_harness::{
@@ -84,6 +84,15 @@ pub fn count(valgrind: &Path, peer: &str, shape: Shape, quick: bool) -> Result<R
     })
 }
 
+/// Whether `shape` is counted of `peer`: the other transports on requests only, and in a quick run, but for the one that the
+/// targets name, with one client only.
+fn is_counted(peer: &str, shape: Shape, quick: bool) -> bool {
+    let with_target = peer == "baton_pairs_dispatcher";
+    let of_transport =
+        shape.workload == Workload::Request && (!quick || with_target || shape.clients == 1);
+    peer == crate::lanes::PEER || of_transport
+}
+
 fn rounds(shape: Shape, quick: bool) -> u64 {
     // Counts do not scatter, so a few whole units say as much as many.
     let (requests, least) = if quick { (4_000, 1) } else { (12_000, 2) };
@@ -102,10 +111,7 @@ pub fn count_all(
         .iter()
         .flat_map(|peer| {
             let shapes = shapes(quick).into_iter();
-            // The other transports are there to be compared on requests only.
-            let counted = move |shape: &Shape| {
-                *peer == crate::lanes::PEER || shape.workload == Workload::Request
-            };
+            let counted = move |shape: &Shape| is_counted(peer, *shape, quick);
             shapes.filter(counted).map(|shape| (*peer, shape))
         })
         .collect();

@@ -29,6 +29,16 @@ struct Line {
 struct Panel {
     title: String,
     bars: Vec<Bar>,
+    scale: Scale,
+}
+
+/// What the length of a bar says.
+#[derive(Clone, Copy)]
+enum Scale {
+    /// Its value.
+    Linear,
+    /// The logarithm of its value; a bar of this value, or of a tenth of the longest bar's where that is less, has no length.
+    Log(f64),
 }
 
 const WIDTH: u32 = 860;
@@ -58,26 +68,31 @@ pub fn plot_all(results: &Results, dir: &Path) -> Result<(), Error> {
         (
             "w1_awake",
             "cache_line",
-            "W1, both awake: round trip / cache-line round trip",
+            "W1, both awake: round trip / cache-line round trip, log scale",
+            // Others are a hundred times as long.
+            Scale::Log(0.5),
         ),
         (
             "w1_asleep",
             "spsc_futex",
             "W1, both asleep: round trip / SPSC ring with futex",
+            Scale::Linear,
         ),
     ]
-    .map(|(workload, reference, title)| Panel {
+    .map(|(workload, reference, title, scale)| Panel {
         title: title.to_owned(),
         bars: ratios_to(results, workload, reference),
+        scale,
     });
     let variants = Panel {
         title: "W1 of baton_lanes, both awake, variants: round trip / cache-line round trip"
             .to_owned(),
         bars: variants_of_w1(results),
+        scale: Scale::Linear,
     };
     let w1 = w1.into_iter().chain([variants]).collect();
-    draw_panels(&dir.join("w1.svg"), w1, false)?;
-    draw_panels(&dir.join("w2.svg"), rate_panels(results), true)?;
+    draw_panels(&dir.join("w1.svg"), w1)?;
+    draw_panels(&dir.join("w2.svg"), rate_panels(results))?;
 
     for clients in results.clients("request", "instructions") {
         let title = format!(
@@ -177,6 +192,7 @@ fn rate_panels(results: &Results) -> Vec<Panel> {
                 value,
             })
             .collect(),
+        scale: Scale::Log(1e3),
     };
     loads.into_iter().map(panel).collect()
 }
@@ -222,7 +238,7 @@ fn ratio_lines(results: &Results, ours: &str, theirs: &str) -> Vec<Line> {
         .collect()
 }
 
-fn draw_panels(path: &Path, mut panels: Vec<Panel>, log: bool) -> Result<(), Error> {
+fn draw_panels(path: &Path, mut panels: Vec<Panel>) -> Result<(), Error> {
     panels.retain(|panel| !panel.bars.is_empty());
     if panels.is_empty() {
         println!("{}: no rows for it, not drawn", path.display());
@@ -239,7 +255,7 @@ fn draw_panels(path: &Path, mut panels: Vec<Panel>, log: bool) -> Result<(), Err
     let whole = area.clone();
     for panel in &panels {
         let (this, rest) = area.split_vertically(height_of(panel));
-        draw_bars(&this, panel, log).map_err(fail)?;
+        draw_bars(&this, panel).map_err(fail)?;
         area = rest;
     }
     whole.present().map_err(|error| fail(error.to_string()))?;
@@ -247,7 +263,7 @@ fn draw_panels(path: &Path, mut panels: Vec<Panel>, log: bool) -> Result<(), Err
     Ok(())
 }
 
-fn draw_bars(area: &Area<'_>, panel: &Panel, log: bool) -> Result<(), String> {
+fn draw_bars(area: &Area<'_>, panel: &Panel) -> Result<(), String> {
     let plain = ("sans-serif", 15).into_font().color(&BLACK);
     let title = ("sans-serif", 18).into_font().color(&BLACK);
     let draw_text = |text: &str, style: &TextStyle<'_>, at| {
@@ -262,7 +278,7 @@ fn draw_bars(area: &Area<'_>, panel: &Panel, log: bool) -> Result<(), String> {
     for (i, bar) in panel.bars.iter().enumerate() {
         let top = (TITLE_HEIGHT + BAR_HEIGHT * i as u32) as i32;
         let middle = top + BAR_HEIGHT as i32 / 2;
-        let end = LABEL_WIDTH + (share(bar.value, max, log) * f64::from(full)) as i32;
+        let end = LABEL_WIDTH + (share(bar.value, max, panel.scale) * f64::from(full)) as i32;
         let own = bar.label.starts_with("baton");
         let colour = if own { COLOURS[0] } else { COLOURS[7] };
         let shape = [
@@ -277,14 +293,14 @@ fn draw_bars(area: &Area<'_>, panel: &Panel, log: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// How much of the width a bar takes. A log scale has no zero; its bars start at 1000 requests/s, or a
-/// decade below the longest bar where that is less.
-fn share(value: f64, max: f64, log: bool) -> f64 {
-    let share = if log {
-        let least = 1000f64.min(max / 10.0);
-        (value / least).log10() / (max / least).log10()
-    } else {
-        value / max
+/// How much of the width a bar takes.
+fn share(value: f64, max: f64, scale: Scale) -> f64 {
+    let share = match scale {
+        Scale::Linear => value / max,
+        Scale::Log(least) => {
+            let least = least.min(max / 10.0);
+            (value / least).log10() / (max / least).log10()
+        }
     };
     if share.is_finite() {
         share.clamp(0.0, 1.0)
@@ -418,14 +434,14 @@ mod tests {
     #[test]
     fn bars_stay_within_the_width() {
         for (value, max) in [(0.0, 0.0), (0.0, 5.0), (5.0, 5.0), (1e7, 1e7), (1.0, 1e7)] {
-            for log in [false, true] {
+            for scale in [Scale::Linear, Scale::Log(1e3)] {
                 assert!(
-                    (0.0..=1.0).contains(&share(value, max, log)),
+                    (0.0..=1.0).contains(&share(value, max, scale)),
                     "{value} of {max}"
                 );
             }
         }
-        assert_eq!(share(1e5, 1e7, true), 0.5);
+        assert_eq!(share(1e5, 1e7, Scale::Log(1e3)), 0.5);
     }
 
     #[test]
