@@ -23,6 +23,33 @@ pub fn command(role: &str, args: &[String]) -> Command {
     command
 }
 
+/// A test binary's command for the role `role`: it runs its test `second_process`, which asks for [`role`].
+pub fn test_command(role: &str, name: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .args(["--exact", "second_process", "--nocapture", "-q"])
+        .env("BATON_TEST_ROLE", role)
+        .env("BATON_TEST_NAME", name)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    command
+}
+
+/// The role and the name that a second process of a test was given.
+pub fn role() -> Option<(String, String)> {
+    let role = std::env::var("BATON_TEST_ROLE").ok()?;
+    Some((role, std::env::var("BATON_TEST_NAME").ok()?))
+}
+
+/// Ends the process with an error if it is still there after ten times [`PATIENCE`]; only a failing test ever is.
+pub fn watchdog(name: &'static str) {
+    std::thread::spawn(move || {
+        std::thread::sleep(10 * PATIENCE);
+        eprintln!("{name} hangs:\n{}", dumps([std::process::id() as i32]));
+        std::process::abort();
+    });
+}
+
 /// Ends this process when its standard input is closed: when its parent has ended, or has closed the pipe.
 pub fn end_with_parent() {
     std::thread::spawn(|| {

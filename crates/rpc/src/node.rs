@@ -456,6 +456,8 @@ impl<P: Platform> Inner<P> {
             let index = port.connection.index();
             self.scan.bind(u32::from(index), port.connection.band());
             handle.event(Step::Bound, index, NO_TASK, 0, 0);
+            // What was written since it was bound could not be rung for: it had no port.
+            port.connection.mark_dirty();
             ports[usize::from(index) % MAX_CONNECTIONS] = Some(port);
         }
         let mut gone = Vec::new();

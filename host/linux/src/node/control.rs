@@ -80,9 +80,12 @@ fn died(handle: &LinuxHandle, connection: Rc<Connection<Linux>>) {
     let turns = messages.div_ceil(LANE_QUANTUM) + 1;
     let band = connection.band();
     let failed = connection.clone();
+    let watch = handle.executor().watch();
     let last_look = async move {
-        for _ in 0..turns {
-            next_turn().await;
+        // Counted in turns, each of which drains the band's lanes once, and not in polls: a turn may poll a task often.
+        let end = watch.turns() + u64::from(turns);
+        while watch.turns() < end {
+            next_poll().await;
         }
         failed.fail(Failure::PeerDied);
     };
@@ -92,8 +95,8 @@ fn died(handle: &LinuxHandle, connection: Rc<Connection<Linux>>) {
     }
 }
 
-/// Lets the executor drain the lanes once.
-async fn next_turn() {
+/// Goes to the end of the ready queue once.
+async fn next_poll() {
     let mut polled = false;
     poll_fn(|context| {
         if core::mem::replace(&mut polled, true) {
