@@ -12,7 +12,7 @@ use alloc::rc::Rc;
 use baton_inbox::{Band, Platform};
 use core::cell::{Cell, UnsafeCell};
 use core::future::Future;
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::pin::Pin;
 use core::task::Context;
 
@@ -28,8 +28,8 @@ pub struct Pool<P: Platform, F: Future<Output = ()>> {
     local: Rc<Local<P>>,
     first: u16,
     name: &'static str,
-    // Option only so that `Drop` can leak it.
-    cells: Option<Box<[PoolCell<F>]>>,
+    // `Drop` may have to leak it.
+    cells: ManuallyDrop<Box<[PoolCell<F>]>>,
 }
 
 /// What became of a future that was started in a cell.
@@ -63,7 +63,7 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
             local,
             first,
             name,
-            cells: Some(
+            cells: ManuallyDrop::new(
                 (0..count)
                     .map(|_| PoolCell {
                         busy: Cell::new(false),
@@ -76,7 +76,7 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
 
     /// How many cells there are.
     pub fn capacity(&self) -> usize {
-        self.cells.as_ref().map_or(0, |cells| cells.len())
+        self.cells.len()
     }
 
     /// The task entry of cell `index`.
@@ -101,8 +101,7 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
     /// [`CellInUse`]; `make` has not been called then.
     #[inline(always)]
     pub fn start(&self, index: u16, make: impl FnOnce() -> F) -> Result<Started, CellInUse> {
-        let cells = self.cells.as_deref().unwrap_or(&[]);
-        let cell = cells.get(usize::from(index)).ok_or(CellInUse)?;
+        let cell = self.cells.get(usize::from(index)).ok_or(CellInUse)?;
         if cell.busy.replace(true) {
             return Err(CellInUse);
         }
@@ -140,8 +139,7 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
     ///
     /// [`CellInUse`]; `make` has not been called then.
     pub fn place(&self, index: u16, make: impl FnOnce() -> F) -> Result<u16, CellInUse> {
-        let cells = self.cells.as_deref().unwrap_or(&[]);
-        let cell = cells.get(usize::from(index)).ok_or(CellInUse)?;
+        let cell = self.cells.get(usize::from(index)).ok_or(CellInUse)?;
         if cell.busy.replace(true) {
             return Err(CellInUse);
         }
@@ -172,15 +170,14 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
 
 impl<P: Platform, F: Future<Output = ()>> Drop for Pool<P, F> {
     fn drop(&mut self) {
-        let cells = self.cells.as_deref().unwrap_or(&[]);
-        for index in 0..cells.len() {
+        for index in 0..self.cells.len() {
             self.local.core.cancel_now(self.first + index as u16);
         }
-        if cells.iter().all(|cell| !cell.busy.get()) {
-            self.local.core.release(self.first, cells.len());
-        } else {
-            // One of the handlers is being polled right now and dropped its own pool. Its cell must outlive it.
-            core::mem::forget(self.cells.take());
+        // Otherwise one of the handlers is being polled right now and dropped its own pool. Its cell must outlive it.
+        if self.cells.iter().all(|cell| !cell.busy.get()) {
+            self.local.core.release(self.first, self.cells.len());
+            // SAFETY: the pool is being dropped and does not touch the cells again.
+            unsafe { ManuallyDrop::drop(&mut self.cells) };
         }
     }
 }

@@ -103,7 +103,7 @@ impl<U: Publication> LaneWriter<U> {
     /// Writes and publishes one message, and returns its position; `payload` writes exactly the words that `info` announces.
     ///
     /// The caller holds a credit for the slot.
-    #[inline]
+    #[inline(always)]
     pub fn push(
         &self,
         info: Info,

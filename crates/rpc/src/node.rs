@@ -5,7 +5,7 @@
 
 use crate::call::Client;
 use crate::connection::{Connection, Ledger, Start};
-use crate::error::Failure;
+use crate::error::{Failure, Violation};
 use crate::serve::{NoService, Serve, Service, serving};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -17,8 +17,8 @@ use baton_executor::{
     Turns,
 };
 use baton_inbox::{
-    Band, Bell, LaneReader, LinkError, LinkParts, MAX_CONNECTIONS, Platform, Publication, Scan,
-    SharedRing, sender_fence,
+    Band, Bell, Found, LaneReader, LinkError, LinkParts, MAX_CONNECTIONS, Platform, Publication,
+    Scan, SharedRing, sender_fence,
 };
 use baton_shm::Word;
 use baton_trace::{Ring, Step};
@@ -104,7 +104,7 @@ impl Default for Binding {
 #[repr(align(32))]
 struct Port<P: Platform> {
     connection: Rc<Connection<P>>,
-    server: Option<Rc<dyn Serve<P>>>,
+    server: Option<Box<dyn Serve<P>>>,
 }
 
 /// All connections, by number.
@@ -351,7 +351,7 @@ impl<P: Platform> NodeHandle<P> {
         parts: LinkParts<P::Bell>,
         binding: Binding,
         peer_ring: Option<&SharedRing>,
-        server: impl FnOnce(&Handle<P>, u32, Band) -> Result<Option<Rc<dyn Serve<P>>>, TableFull>,
+        server: impl FnOnce(&Handle<P>, u32, Band) -> Result<Option<Box<dyn Serve<P>>>, TableFull>,
     ) -> Result<Client<P>, BindError> {
         let inner = &self.0;
         let index = match binding.index {
@@ -673,10 +673,9 @@ impl<P: Platform> Port<P> {
             done += connection.drain_answers(turn, LANE_QUANTUM);
         }
         if let Some(server) = &self.server
-            && let found = connection.link.requests_in.peek()
-            && !matches!(found, Ok(None))
+            && let Some(found) = connection.peek_request()
         {
-            done += server.drain(turn, connection, LANE_QUANTUM);
+            done += server.drain(turn, connection, found, LANE_QUANTUM);
         }
         done
     }
@@ -697,6 +696,18 @@ impl<P: Platform> Connection<P> {
         let leaving = &self.ledger.leaving;
         leaving.set(leaving.get() | self.bit);
         self.ledger.handle.attend();
+    }
+
+    /// The next request; a corrupt peer is noticed.
+    #[inline(always)]
+    fn peek_request(&self) -> Option<Found<'_>> {
+        match self.link.requests_in.peek() {
+            Ok(found) => found,
+            Err(_) => {
+                self.corrupt(Violation::Tail);
+                None
+            }
+        }
     }
 
     /// Whether a request, or the sign of a corrupt peer, waits in the lane.

@@ -6,6 +6,7 @@
 use crate::connection::Connection;
 use crate::error::Violation;
 use crate::wire::{SliceReader, Wire};
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use baton_executor::{CellInUse, Handle, InTurn, Pool, Started, TableFull};
 use baton_inbox::{
@@ -81,7 +82,7 @@ impl<P: Platform> Request<P> {
     }
 
     /// Answers with `value`.
-    #[inline]
+    #[inline(always)]
     pub fn reply<T: Wire>(self, value: T) {
         let info = Info::new(Kind::Answer, Status::Done as u16, T::WORDS);
         self.answer(info, |out| value.put(out));
@@ -99,11 +100,12 @@ impl<P: Platform> Request<P> {
         self.refuse(Status::UnknownMethod);
     }
 
+    #[inline(never)]
     fn refuse(self, status: Status) {
         self.answer(Info::new(Kind::Answer, status as u16, 0), |_| {});
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn answer(mut self, info: Info, payload: impl FnOnce(&mut PayloadWriter<'_>)) {
         let token = core::mem::replace(&mut self.message.token, Token::NONE);
         self.connection.answer(token, info, payload);
@@ -155,7 +157,7 @@ fn read_args<A: Wire>(message: &Received) -> Option<A> {
 
 impl<P: Platform> Connection<P> {
     /// Step 6: writes an answer. Nothing is written when the connection has ended.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn answer(
         &self,
         token: Token,
@@ -204,7 +206,14 @@ pub(crate) trait Serve<P: Platform> {
     /// The task entry of the first credit's handler; those of the others follow.
     fn first_task(&self) -> u16;
     /// Drains at most `quantum` messages of the request lane and says how many there were. With no turn, a dispatcher drains.
-    fn drain(&self, turn: Option<InTurn<'_>>, connection: &Rc<Connection<P>>, quantum: u32) -> u32;
+    /// `first` is the first of them.
+    fn drain(
+        &self,
+        turn: Option<InTurn<'_>>,
+        connection: &Rc<Connection<P>>,
+        first: Found<'_>,
+        quantum: u32,
+    ) -> u32;
 
     /// Takes one message out of a ring that all senders share.
     fn take(
@@ -234,7 +243,7 @@ pub(crate) fn serving<P: Platform, S: Service<P>>(
     service: Rc<S>,
     credits: u32,
     band: Band,
-) -> Result<Rc<dyn Serve<P>>, TableFull> {
+) -> Result<Box<dyn Serve<P>>, TableFull> {
     let for_one_ways = service.clone();
     make(
         handle,
@@ -252,14 +261,14 @@ fn make<P, F, M, N>(
     band: Band,
     start: M,
     notify: N,
-) -> Result<Rc<dyn Serve<P>>, TableFull>
+) -> Result<Box<dyn Serve<P>>, TableFull>
 where
     P: Platform,
     F: Future<Output = ()> + 'static,
     M: Fn(Request<P>) -> F + 'static,
     N: Fn(OneWay<P>) + 'static,
 {
-    Ok(Rc::new(Serving {
+    Ok(Box::new(Serving {
         pool: Pool::new(handle, credits as usize, band, "handler")?,
         start,
         notify,
@@ -277,11 +286,17 @@ where
         self.pool.task(0)
     }
 
-    fn drain(&self, turn: Option<InTurn<'_>>, connection: &Rc<Connection<P>>, quantum: u32) -> u32 {
+    fn drain(
+        &self,
+        turn: Option<InTurn<'_>>,
+        connection: &Rc<Connection<P>>,
+        first: Found<'_>,
+        quantum: u32,
+    ) -> u32 {
         if connection.tracing() {
-            self.drain_with::<true>(turn, connection, quantum)
+            self.drain_traced(turn, connection, first, quantum)
         } else {
-            self.drain_with::<false>(turn, connection, quantum)
+            self.drain_with::<false>(turn, connection, first, quantum)
         }
     }
 
@@ -293,9 +308,11 @@ where
         found: Found<'_>,
         token: Token,
     ) {
-        if self
-            .message::<false>(turn, connection, lane, found, token)
-            .is_err()
+        // Elsewhere nobody calls this; then the handler is not made part of it either.
+        if P::Publication::ONE_RING
+            && self
+                .message::<false>(turn, connection, lane, found, token)
+                .is_err()
         {
             lane.advance();
         }
@@ -310,17 +327,28 @@ where
     N: Fn(OneWay<P>),
 {
     /// Step 4: pops, copies once, validates.
-    #[inline]
+    #[inline(always)]
     fn drain_with<const TRACE: bool>(
         &self,
         turn: Option<InTurn<'_>>,
         connection: &Rc<Connection<P>>,
+        first: Found<'_>,
         quantum: u32,
     ) -> u32 {
         let lane = &connection.link.requests_in;
         let mut drained = 0;
-        while drained < quantum {
-            let found = match lane.peek() {
+        let mut found = first;
+        loop {
+            drained += 1;
+            let token = found.token();
+            if let Err(violation) = self.message::<TRACE>(turn, connection, lane, found, token) {
+                connection.corrupt(violation);
+                break;
+            }
+            if drained == quantum {
+                break;
+            }
+            found = match lane.peek() {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
                 Err(_) => {
@@ -328,22 +356,26 @@ where
                     break;
                 }
             };
-            drained += 1;
-            let token = found.token();
-            if let Err(violation) = self.message::<TRACE>(turn, connection, lane, found, token) {
-                connection.corrupt(violation);
-                break;
-            }
         }
-        if drained != 0 {
-            connection.link.publish_request_head();
-            let heads = &connection.ledger.heads;
-            heads.set(heads.get() | connection.bit);
-        }
+        connection.link.publish_request_head();
+        let heads = &connection.ledger.heads;
+        heads.set(heads.get() | connection.bit);
         drained
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn drain_traced(
+        &self,
+        turn: Option<InTurn<'_>>,
+        connection: &Rc<Connection<P>>,
+        first: Found<'_>,
+        quantum: u32,
+    ) -> u32 {
+        self.drain_with::<true>(turn, connection, first, quantum)
+    }
+
+    #[inline(always)]
     fn message<const TRACE: bool>(
         &self,
         turn: Option<InTurn<'_>>,
@@ -364,7 +396,7 @@ where
     }
 
     /// Step 5: starts the handler in the cell of the request's credit.
-    #[inline]
+    #[inline(always)]
     fn request<const TRACE: bool>(
         &self,
         connection: &Rc<Connection<P>>,
@@ -406,6 +438,7 @@ where
 
     /// One-way sends, CANCEL, and what no correct peer sends.
     #[cold]
+    #[inline(never)]
     fn other(
         &self,
         connection: &Rc<Connection<P>>,

@@ -303,7 +303,8 @@ fn write_server(words: &Words) -> TokenStream {
                 self: ::baton_rpc::__private::Rc<Self>,
                 #request: ::baton_rpc::Request<#platform>,
             ) -> impl ::core::future::Future<Output = ()> + 'static {
-                async move { #serve }
+                // Inlined into the loop that drains the lane: the first poll's state is known there.
+                ::core::convert::identity(#[inline(always)] async move { #serve })
             }
 
             #[inline]
