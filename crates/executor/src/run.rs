@@ -55,8 +55,8 @@ pub trait Source {
 pub struct InTurn<'a>(&'a Core);
 
 impl InTurn<'_> {
-    /// Polls task `index` at once, unless something of a higher band is ready: then the task goes into the ready queue. Says no
-    /// when there is no such task, as for [`crate::NO_TASK`].
+    /// Polls task `index` at once. Says no when something of a higher band is ready, and the task is to be woken instead, or when
+    /// there is no such task, as for [`crate::NO_TASK`].
     #[inline(always)]
     pub fn resume(self, index: u16) -> bool {
         self.0.resume(index)
@@ -298,7 +298,7 @@ impl<P: Platform> Handle<P> {
         Watch(self.0.core.foreign)
     }
 
-    /// The task that is being polled, or [`NO_TASK`].
+    /// The task that is being polled, or [`crate::NO_TASK`].
     #[inline]
     pub fn running(&self) -> u16 {
         self.0.core.running()

@@ -419,15 +419,14 @@ impl Core {
         true
     }
 
-    /// Polls task `index` now if nothing of a higher band is ready, else puts it into the ready queue. Says no if there is no such
-    /// task, [`NO_TASK`] included.
+    /// Polls task `index` now if nothing of a higher band is ready. Says no if it did not, or there is no such task, [`NO_TASK`]
+    /// included.
     ///
     /// Called between polls only; see `InTurn`.
     #[inline(always)]
     pub(crate) fn resume(&self, index: u16) -> bool {
         if self.ready.get() != 0 && self.must_yield_to_higher(self.band(index)) {
-            self.wake(index);
-            return usize::from(index) < self.tasks.len();
+            return false;
         }
         self.poll(index)
     }

@@ -161,12 +161,15 @@ impl<U: Publication> LaneReader<U> {
         Ok(found.map(|(slot, info)| Found { slot, info }))
     }
 
-    /// The payload of the message that [`LaneReader::peek`] found last and that has not been passed.
+    /// The message that [`LaneReader::peek`] found last and that has not been passed, read anew: the peer may have changed it.
     #[inline]
-    pub fn payload(&self) -> PayloadReader<'_> {
-        PayloadReader {
-            slot: self.slots.slot(self.head.get()),
-            word: 0,
+    pub fn first(&self) -> Found<'_> {
+        let slot = self.slots.slot(self.head.get());
+        // Relaxed: ordered by the Acquire in `Publication::peek`.
+        let head = slot.load(0, Ordering::Relaxed);
+        Found {
+            slot,
+            info: Info::from_raw((head >> 32) as u32),
         }
     }
 

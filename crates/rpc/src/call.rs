@@ -78,7 +78,14 @@ impl<P: Platform> Client<P> {
                 connection.submit(entry, method, &args);
                 Place::Out(entry)
             }
-            None => Place::Queued(connection.queue_call(method, args)),
+            None => {
+                // Word by word: the arguments of a call that is not queued need no place in memory then.
+                let mut words = [0; PAYLOAD_WORDS];
+                args.put(&mut crate::wire::SliceWriter::new(&mut words));
+                let [a, b, c, d, e, f] = words;
+                let info = Info::new(Kind::Request, method, A::WORDS);
+                Place::Queued(connection.queue_call(info, a, b, c, d, e, f))
+            }
         };
         Call {
             connection,
@@ -224,11 +231,9 @@ impl<P: Platform> Connection<P> {
     /// Queues a call for a credit; it is submitted by whoever gives one back.
     #[cold]
     #[inline(never)]
-    fn queue_call<A: Wire>(&self, method: u16, args: A) -> NonZeroU64 {
-        let mut words = [0; PAYLOAD_WORDS];
-        args.put(&mut crate::wire::SliceWriter::new(&mut words));
-        let info = Info::new(Kind::Request, method, A::WORDS);
-        self.wait_for_credit(Some((info, words)))
+    #[allow(clippy::too_many_arguments)] // Six of them are the payload, in registers.
+    fn queue_call(&self, info: Info, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> NonZeroU64 {
+        self.wait_for_credit(Some((info, [a, b, c, d, e, f])))
     }
 
     /// Joins the queue for credits.
@@ -248,7 +253,18 @@ impl<P: Platform> Connection<P> {
     /// A credit is free again: the first who waits for one gets it, and its request goes out.
     #[inline]
     pub(crate) fn release(&self, entry: &Entry) {
-        if let Some((info, payload)) = self.tokens.release(entry) {
+        self.tokens.begin_generation(entry);
+        if self.tokens.starving.get() != 0 {
+            self.grant(entry);
+        } else {
+            self.tokens.put_back(entry, entry.index());
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grant(&self, entry: &Entry) {
+        if let Some((info, payload)) = self.tokens.grant(entry) {
             self.submit_queued(entry, info, payload);
         }
     }
@@ -363,9 +379,48 @@ impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let connection = this.connection;
-        let entry = match this.place {
+        let Place::Out(entry) = this.place else {
+            return this.poll_otherwise(context);
+        };
+        // Most calls are first polled right after they were submitted, and once more when their answer is in its slot.
+        if entry.expect.get() != Token::NONE {
+            connection.wait_for_answer(entry, context);
+            return Poll::Pending;
+        }
+        let index = entry.index();
+        if connection.in_slot.get() != index {
+            return this.poll_otherwise(context);
+        }
+        let answer = connection.answer_lane().first();
+        // The ordinary answer is recognised by one compare.
+        if answer.info() != Info::new(Kind::Answer, Status::Done as u16, T::WORDS) {
+            return this.poll_otherwise(context);
+        }
+        let value = T::get(&mut answer.payload());
+        connection.in_slot.set(NO_ENTRY);
+        connection.tokens.begin_generation(entry);
+        if connection.tokens.starving.get() != 0 {
+            // Before wakers are called, which may panic.
+            this.place = Place::Ended;
+            connection.grant(entry);
+        } else {
+            connection.tokens.put_back(entry, index);
+        }
+        // Last, so that the compiler sees in the destructor that nothing is left to do.
+        this.place = Place::Ended;
+        Poll::Ready(value.ok_or(CallError::BadAnswer))
+    }
+}
+
+impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
+    /// All but the ordinary case.
+    #[cold]
+    #[inline(never)]
+    fn poll_otherwise(&mut self, context: &mut Context<'_>) -> Poll<Result<T, CallError>> {
+        let connection = self.connection;
+        let entry = match self.place {
             Place::Out(entry) => entry,
-            _ => match this.poll_queue(context) {
+            _ => match self.poll_queue(context) {
                 Poll::Ready(Ok(entry)) => entry,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -378,13 +433,11 @@ impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
             Ok(answer) => answer.read::<P, T>(connection),
             Err(error) => Err(error),
         };
-        this.place = Place::Ended;
+        self.place = Place::Ended;
         connection.take_answer(entry);
         Poll::Ready(result)
     }
-}
 
-impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
     /// Waits for the credit with which the request is submitted.
     #[cold]
     fn poll_queue(&mut self, context: &mut Context<'_>) -> Poll<Result<&'c Entry, CallError>> {
@@ -443,7 +496,7 @@ impl Answer {
             check_answer(info, T::WORDS)?;
         }
         let value = match self {
-            Answer::InSlot(_) => T::get(&mut connection.answer_lane().payload()),
+            Answer::InSlot(_) => T::get(&mut connection.answer_lane().first().payload()),
             Answer::Saved(_, payload) => T::get(&mut crate::wire::SliceReader::new(&payload)),
         };
         value.ok_or(CallError::BadAnswer)
@@ -453,7 +506,7 @@ impl Answer {
     pub(crate) fn bulk_len<P: Platform>(self, connection: &Connection<P>, words: usize) -> u64 {
         match self {
             Answer::InSlot(info) if info.words() > words => {
-                let mut payload = connection.answer_lane().payload();
+                let mut payload = connection.answer_lane().first().payload();
                 for _ in 0..words {
                     payload.word();
                 }
@@ -486,18 +539,23 @@ impl<P: Platform> Connection<P> {
         entry: &Entry,
         context: &mut Context<'_>,
     ) -> Poll<Result<Answer, CallError>> {
-        // Most calls are first polled right after they were submitted, and once more when their answer is in its slot.
         if entry.expect.get() != Token::NONE {
-            match Handle::<P>::task_of_key(context.waker(), self.waker_key) {
-                Some(task) => entry.waiter.set(task),
-                None => entry.set_waker(context.waker()),
-            }
+            self.wait_for_answer(entry, context);
             return Poll::Pending;
         }
         if self.in_slot.get() == entry.index() {
-            return Poll::Ready(Ok(Answer::InSlot(self.in_slot_info.get())));
+            return Poll::Ready(Ok(Answer::InSlot(self.answer_lane().first().info())));
         }
         Poll::Ready(self.saved_answer(entry))
+    }
+
+    /// Has the caller resumed when the answer of `entry` comes.
+    #[inline(always)]
+    fn wait_for_answer(&self, entry: &Entry, context: &mut Context<'_>) {
+        match Handle::<P>::task_of_key(context.waker(), self.waker_key) {
+            Some(task) => entry.waiter.set(task),
+            None => entry.set_waker(context.waker()),
+        }
     }
 
     #[cold]

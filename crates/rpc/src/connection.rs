@@ -56,7 +56,6 @@ pub struct Connection<P: Platform> {
     pub(crate) tokens: Tokens,
     /// The entry whose answer is the one at the head of the answer lane, while its task is polled in place.
     pub(crate) in_slot: Cell<u16>,
-    pub(crate) in_slot_info: Cell<Info>,
     /// The token that each credit of the peer was last waited for; meaningful while its handler waits.
     pub(crate) serving: Box<[Cell<Token>]>,
     /// The task entry of the first credit's handler, for dumps.
@@ -96,7 +95,6 @@ impl<P: Platform> Connection<P> {
             link,
             tokens: Tokens::new(parts.credits, start.generation),
             in_slot: Cell::new(NO_ENTRY),
-            in_slot_info: Cell::new(Info::from_raw(0)),
             serving: (0..parts.granted).map(|_| Cell::new(Token::NONE)).collect(),
             first_handler: Cell::new(NO_TASK),
             dropped_status: Cell::new(Status::NoReply),

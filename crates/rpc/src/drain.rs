@@ -15,33 +15,62 @@ impl<P: Platform> Connection<P> {
     /// Drains at most `quantum` answers and says how many there were.
     #[inline(always)]
     pub(crate) fn drain_answers(&self, turn: Option<InTurn<'_>>, quantum: u32) -> u32 {
+        let Some(first) = self.peek_answer() else {
+            return 0;
+        };
         if self.tracing() {
-            self.drain_answers_with::<true>(turn, quantum)
+            self.drain_answers_traced(turn, first, quantum)
         } else {
-            self.drain_answers_with::<false>(turn, quantum)
+            self.drain_answers_with::<false>(turn, first, quantum)
         }
     }
 
-    #[inline]
-    fn drain_answers_with<const TRACE: bool>(&self, turn: Option<InTurn<'_>>, quantum: u32) -> u32 {
+    #[cold]
+    #[inline(never)]
+    fn drain_answers_traced(
+        &self,
+        turn: Option<InTurn<'_>>,
+        first: Found<'_>,
+        quantum: u32,
+    ) -> u32 {
+        self.drain_answers_with::<true>(turn, first, quantum)
+    }
+
+    /// The next answer; a corrupt peer is noticed.
+    #[inline(always)]
+    fn peek_answer(&self) -> Option<Found<'_>> {
+        match self.link.answers_in().peek() {
+            Ok(found) => found,
+            Err(_) => {
+                self.corrupt(Violation::Tail);
+                None
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn drain_answers_with<const TRACE: bool>(
+        &self,
+        turn: Option<InTurn<'_>>,
+        first: Found<'_>,
+        quantum: u32,
+    ) -> u32 {
         let lane = self.link.answers_in();
+        let mut found = first;
         let mut drained = 0;
-        while drained < quantum {
-            let found = match lane.peek() {
-                Ok(Some(found)) => found,
-                Ok(None) => break,
-                Err(_) => {
-                    self.corrupt(Violation::Tail);
-                    break;
-                }
-            };
+        loop {
             drained += 1;
             let token = found.token();
-            self.take_in_answer::<TRACE>(turn, lane, found, token);
+            self.take_in_answer::<TRACE>(turn, lane, token);
+            if drained == quantum {
+                break;
+            }
+            match self.peek_answer() {
+                Some(next) => found = next,
+                None => break,
+            }
         }
-        if drained != 0 {
-            self.link.publish_answer_head();
-        }
+        self.link.publish_answer_head();
         drained
     }
 
@@ -51,7 +80,6 @@ impl<P: Platform> Connection<P> {
         &self,
         turn: Option<InTurn<'_>>,
         lane: &LaneReader<P::Publication>,
-        found: Found<'_>,
         token: Token,
     ) {
         // `Token::NONE` is no entry's: no table reaches up to its index.
@@ -64,7 +92,6 @@ impl<P: Platform> Connection<P> {
         };
         entry.expect.set(Token::NONE);
         self.in_slot.set(token.index());
-        self.in_slot_info.set(found.info());
         let task = entry.waiter.get();
         if TRACE {
             self.event(Step::DrainAnswer, task, token, 0);
@@ -72,20 +99,31 @@ impl<P: Platform> Connection<P> {
                 self.event(Step::Resume, task, token, 0);
             }
         }
-        let resumed = match turn {
+        let polled = match turn {
             Some(turn) if !P::Publication::DISPATCHED => turn.resume(task),
-            _ => {
-                self.ledger.handle.wake(task);
-                task != NO_TASK
-            }
+            _ => false,
         };
+        if !polled || self.in_slot.get() != NO_ENTRY {
+            self.keep_answer(entry, task, polled);
+        }
+        lane.advance();
+    }
+
+    /// An answer that was not taken in place; its task may still have to be woken.
+    #[cold]
+    #[inline(never)]
+    fn keep_answer(&self, entry: &Entry, task: u16, polled: bool) {
         if self.in_slot.get() != NO_ENTRY {
             self.save_answer(entry);
         }
-        if !resumed {
-            self.wake_waiter(entry);
+        if polled {
+            return;
         }
-        lane.advance();
+        if task == NO_TASK {
+            self.wake_waiter(entry);
+        } else {
+            self.ledger.handle.wake(task);
+        }
     }
 
     /// The lane that the answer of [`Connection::in_slot`] stands in.
@@ -136,8 +174,7 @@ impl<P: Platform> Connection<P> {
     #[cold]
     fn save_answer(&self, entry: &Entry) {
         self.in_slot.set(NO_ENTRY);
-        let mut payload = self.answer_lane().payload();
-        let words = core::array::from_fn(|_| payload.word());
-        self.tokens.save(entry, self.in_slot_info.get(), words);
+        let answer = self.answer_lane().first();
+        self.tokens.save(entry, answer.info(), answer.copy());
     }
 }

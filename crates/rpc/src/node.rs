@@ -517,7 +517,7 @@ impl<P: Platform> Inner<P> {
                         Some(server) => server.take(turn, &port.connection, ring, found, token),
                         None => port
                             .connection
-                            .take_in_answer::<false>(turn, ring, found, token),
+                            .take_in_answer::<false>(turn, ring, token),
                     },
                     None => ring.advance(),
                 }

@@ -388,7 +388,7 @@ where
             self.request::<TRACE>(connection, lane, found, token)
                 .map_err(|_| Violation::Credit)
         } else if P::Publication::ONE_LANE && found.info().kind() == Some(Kind::Answer) {
-            connection.take_in_answer::<TRACE>(turn, lane, found, token);
+            connection.take_in_answer::<TRACE>(turn, lane, token);
             Ok(())
         } else {
             self.other(connection, lane, found, token)

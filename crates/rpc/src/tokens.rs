@@ -189,27 +189,29 @@ impl Tokens {
         Some(entry)
     }
 
-    /// Gives a credit back, whose answer has come: to the first who waits for one, else to the free ones. Says, when a queued
-    /// request can now be submitted with it, which.
+    /// A credit was used: its next use must have another token.
     #[inline]
-    pub(crate) fn release(&self, entry: &Entry) -> Option<Queued> {
+    pub(crate) fn begin_generation(&self, entry: &Entry) {
         entry.generation.set(entry.generation.get().wrapping_add(1));
-        if self.starving.get() != 0 {
-            return self.grant(entry);
-        }
+    }
+
+    /// Puts a credit, whose number is `index`, to the free ones. Nobody may be waiting for one.
+    #[inline]
+    pub(crate) fn put_back(&self, entry: &Entry, index: u16) {
         entry.next.set(self.free.get());
-        self.free.set(entry.index);
-        None
+        self.free.set(index);
     }
 
     /// Ends the use of a credit and begins another at once, so that no late answer can be taken for the next one's.
     pub(crate) fn renew(&self, entry: &Entry) {
-        entry.generation.set(entry.generation.get().wrapping_add(1));
+        self.begin_generation(entry);
         entry.state.set(State::Leased);
     }
 
+    /// Gives a credit back, whose answer has come, to the first who waits for one. Says, when a queued request can now be submitted
+    /// with it, which.
     #[cold]
-    fn grant(&self, entry: &Entry) -> Option<Queued> {
+    pub(crate) fn grant(&self, entry: &Entry) -> Option<Queued> {
         if self.closed.get() {
             return None;
         }
