@@ -486,7 +486,7 @@ impl<P: Platform> Local<P> {
         let core = &self.core;
         let turns = core.foreign.count_turn();
         if core.foreign.is_pending() {
-            core.foreign.take(|index| core.wake(index));
+            core.take_foreign();
         }
         if core.attention.get() != 0 || turns.is_multiple_of(ATTEND_TURNS) {
             self.attend(source);
@@ -501,7 +501,8 @@ impl<P: Platform> Local<P> {
             if candidates != 0 {
                 done = source.drain(InTurn(core), candidates, band);
             }
-            if core.ready_bands() & band.bit() != 0 {
+            let ready = core.ready_bands();
+            if ready != 0 && ready & band.bit() != 0 {
                 done += core.run_ready(band, self.quantum);
             }
             if done != 0 {

@@ -68,7 +68,8 @@ impl Body {
 struct Task {
     body: Cell<Body>,
     name: Cell<&'static str>,
-    next: Cell<u16>,
+    next: Cell<*const Task>,
+    index: u16,
     band: Cell<Band>,
     flags: Cell<u8>,
     reserved: Cell<bool>,
@@ -102,8 +103,9 @@ pub(crate) struct Core {
     pub(crate) trace: Arc<Ring>,
     tasks: Box<[Task]>,
     ready: Cell<u32>,
-    heads: [Cell<u16>; BANDS],
-    tails: [Cell<u16>; BANDS],
+    /// First and last of each queue; they mean nothing while the band's bit is not in `ready`.
+    heads: [Cell<*const Task>; BANDS],
+    tails: [Cell<*const Task>; BANDS],
     running: Cell<u16>,
     next_free: Cell<u16>,
     /// What the next turn must see to before anything else: [`ATTEND_TIMERS`], [`ATTEND_SOURCE`].
@@ -120,13 +122,13 @@ pub(crate) const ATTEND_SOURCE: u8 = 2;
 /// Makes a task dead whose poll panicked: its future is gone, or was never to be polled again.
 struct DeadOnPanic<'a> {
     core: &'a Core,
-    index: u16,
+    task: &'a Task,
 }
 
 impl Drop for DeadOnPanic<'_> {
     fn drop(&mut self) {
         self.core.end_poll();
-        self.core.set_dead(self.index);
+        self.core.set_dead(self.task);
     }
 }
 
@@ -157,18 +159,19 @@ impl Core {
             foreign,
             trace,
             tasks: (0..capacity)
-                .map(|_| Task {
+                .map(|index| Task {
                     body: Cell::new(Body::NONE),
                     name: Cell::new(""),
-                    next: Cell::new(NO_TASK),
+                    next: Cell::new(core::ptr::null()),
+                    index: index as u16,
                     band: Cell::new(Band::NORMAL),
                     flags: Cell::new(0),
                     reserved: Cell::new(false),
                 })
                 .collect(),
             ready: Cell::new(0),
-            heads: [const { Cell::new(NO_TASK) }; BANDS],
-            tails: [const { Cell::new(NO_TASK) }; BANDS],
+            heads: [const { Cell::new(core::ptr::null()) }; BANDS],
+            tails: [const { Cell::new(core::ptr::null()) }; BANDS],
             running: Cell::new(NO_TASK),
             next_free: Cell::new(0),
             attention: Cell::new(ATTEND_SOURCE),
@@ -183,7 +186,7 @@ impl Core {
         for index in order {
             let task = &self.tasks[index];
             if !task.reserved.get() {
-                self.take_entry(index, task, band);
+                self.take_entry(task, band);
                 self.next_free.set(index as u16 + 1);
                 return Ok(index as u16);
             }
@@ -205,8 +208,8 @@ impl Core {
             run = if task.reserved.get() { 0 } else { run + 1 };
             if run == count.max(1) {
                 let first = index + 1 - run;
-                for (index, task) in self.tasks.iter().enumerate().take(index + 1).skip(first) {
-                    self.take_entry(index, task, band);
+                for task in self.tasks.iter().take(index + 1).skip(first) {
+                    self.take_entry(task, band);
                 }
                 return Ok(first as u16);
             }
@@ -214,10 +217,10 @@ impl Core {
         Err(full)
     }
 
-    fn take_entry(&self, index: usize, task: &Task, band: Band) {
+    fn take_entry(&self, task: &Task, band: Band) {
         if task.flags.get() & QUEUED != 0 {
             // A wake that came too late for the entry's last task: the next one must not wait in that one's band.
-            self.unlink(index as u16, task);
+            self.unlink(task);
         }
         task.reserved.set(true);
         task.band.set(band);
@@ -225,12 +228,13 @@ impl Core {
 
     /// Takes an entry out of the queue that it is linked into.
     #[cold]
-    fn unlink(&self, index: u16, task: &Task) {
+    fn unlink(&self, task: &Task) {
+        let this = core::ptr::from_ref(task);
         let band = task.band.get();
         let (head, tail) = (&self.heads[band.index()], &self.tails[band.index()]);
         task.flags.set(task.flags.get() & !QUEUED);
-        if head.get() == index {
-            if tail.get() == index {
+        if head.get() == this {
+            if tail.get() == this {
                 self.ready.set(self.ready.get() & !band.bit());
             } else {
                 head.set(task.next.get());
@@ -238,10 +242,12 @@ impl Core {
             return;
         }
         let mut at = head.get();
-        while let Some(before) = self.tasks.get(usize::from(at)) {
-            if before.next.get() == index {
+        while at != tail.get() {
+            // SAFETY: `at` is linked: it was `head` or the next of a task that is linked and not the last.
+            let before = unsafe { &*at };
+            if before.next.get() == this {
                 before.next.set(task.next.get());
-                if tail.get() == index {
+                if tail.get() == this {
                     tail.set(at);
                 }
                 return;
@@ -286,15 +292,13 @@ impl Core {
 
     /// Makes entry `index` dead; its future is gone already.
     #[inline]
-    fn set_dead(&self, index: u16) {
-        if let Some(task) = self.tasks.get(usize::from(index)) {
-            task.body.set(Body::NONE);
-            let flags = task.flags.get();
-            // QUEUED stays: the entry may still be linked.
-            task.flags.set(flags & QUEUED);
-            if flags & SPAWNED != 0 {
-                task.reserved.set(false);
-            }
+    fn set_dead(&self, task: &Task) {
+        task.body.set(Body::NONE);
+        let flags = task.flags.get();
+        // QUEUED stays: the entry may still be linked.
+        task.flags.set(flags & QUEUED);
+        if flags & SPAWNED != 0 {
+            task.reserved.set(false);
         }
     }
 
@@ -331,9 +335,32 @@ impl Core {
     /// Puts a task into the ready queue of its band, unless it is there. Own thread only.
     #[inline]
     pub(crate) fn wake(&self, index: u16) {
-        let Some(task) = self.tasks.get(usize::from(index)) else {
-            return;
-        };
+        if let Some(task) = self.tasks.get(usize::from(index)) {
+            self.enqueue(task);
+        }
+    }
+
+    /// Wakes the task of a waker whose data word has this executor's key.
+    ///
+    /// # Safety
+    ///
+    /// The word is that of a waker that `waker` made.
+    #[inline]
+    pub(crate) unsafe fn wake_own(&self, waker_data: usize) {
+        let index = usize::from(waker_data as u16);
+        if usize::BITS < u64::BITS {
+            // There a key may come again after some thousand executors, with fewer tasks.
+            return self.wake(index as u16);
+        }
+        // SAFETY: no two executors ever have the same key, so the waker is this executor's, and `waker_data` made its word of the
+        // index of one of `self.tasks`.
+        self.enqueue(unsafe { self.tasks.get_unchecked(index) });
+    }
+
+    /// Puts a task of this table into its queue, unless it is there.
+    #[inline(always)]
+    fn enqueue(&self, task: &Task) {
+        let this = core::ptr::from_ref(task);
         let flags = task.flags.get();
         if flags & QUEUED != 0 {
             return;
@@ -341,13 +368,22 @@ impl Core {
         task.flags.set(flags | QUEUED);
         let band = task.band.get();
         let ready = self.ready.get();
+        let tail = &self.tails[band.index()];
         if ready & band.bit() == 0 {
             self.ready.set(ready | band.bit());
-            self.heads[band.index()].set(index);
-        } else if let Some(last) = self.tasks.get(usize::from(self.tails[band.index()].get())) {
-            last.next.set(index);
+            self.heads[band.index()].set(this);
+        } else {
+            // SAFETY: the band's bit is set, so its queue has a last task, which is one of `self.tasks`.
+            unsafe { &*tail.get() }.next.set(this);
         }
-        self.tails[band.index()].set(index);
+        tail.set(this);
+    }
+
+    /// Queues what other threads have woken.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn take_foreign(&self) {
+        self.foreign.take(|index| self.wake(index));
     }
 
     /// Asks for attention at the beginning of the next turn.
@@ -370,19 +406,21 @@ impl Core {
 
     /// Takes the next ready task of `band`.
     #[inline]
-    fn pop(&self, band: Band) -> Option<u16> {
-        if self.ready.get() & band.bit() == 0 {
+    fn pop(&self, band: Band) -> Option<&Task> {
+        let ready = self.ready.get();
+        if ready & band.bit() == 0 {
             return None;
         }
-        let index = self.heads[band.index()].get();
-        let task = self.tasks.get(usize::from(index))?;
-        if index == self.tails[band.index()].get() {
-            self.ready.set(self.ready.get() & !band.bit());
+        let first = self.heads[band.index()].get();
+        // SAFETY: the band's bit is set, so its queue has a first task, which is one of `self.tasks`.
+        let task = unsafe { &*first };
+        if first == self.tails[band.index()].get() {
+            self.ready.set(ready & !band.bit());
         } else {
             self.heads[band.index()].set(task.next.get());
         }
         task.flags.set(task.flags.get() & !QUEUED);
-        Some(index)
+        Some(task)
     }
 
     /// Polls ready tasks of `band`, at most `quantum`, and says how many.
@@ -390,8 +428,8 @@ impl Core {
     pub(crate) fn run_ready(&self, band: Band, quantum: u32) -> u32 {
         let mut polled = 0;
         while polled < quantum {
-            let Some(index) = self.pop(band) else { break };
-            self.poll(index);
+            let Some(task) = self.pop(band) else { break };
+            self.poll_task(task, task.index);
             polled += 1;
         }
         polled
@@ -404,19 +442,30 @@ impl Core {
         let Some(task) = self.tasks.get(usize::from(index)) else {
             return false;
         };
+        self.poll_task(task, index);
+        true
+    }
+
+    #[inline(always)]
+    fn poll_task(&self, task: &Task, index: u16) {
         // A task that is not live has a body that does nothing: cheaper than to look.
         let body = task.body.get();
         self.begin_poll(index);
-        let panicked = DeadOnPanic { core: self, index };
+        let panicked = DeadOnPanic { core: self, task };
         // SAFETY: the body was stored by `set_live` together with its data pointer, and `set_dead` clears it when the future
         // has finished or been dropped. Polls do not nest: only `turn` polls, and it refuses to run inside a poll.
         let finished = unsafe { (body.poll)(body.data, self.waker_data(index)) };
         core::mem::forget(panicked);
         self.end_poll();
         if finished {
-            self.set_dead(index);
+            self.finished(task);
         }
-        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finished(&self, task: &Task) {
+        self.set_dead(task);
     }
 
     /// Polls task `index` now if nothing of a higher band is ready. Says no if it did not, or there is no such task, [`NO_TASK`]
@@ -447,10 +496,10 @@ impl Core {
         self.running.set(NO_TASK);
     }
 
-    fn drop_future(&self, index: u16, body: Body) {
-        self.set_dead(index);
-        // SAFETY: as in `poll`; the entry is dead now, so nothing reaches the future again.
-        unsafe { (body.cancel)(body.data, self.waker_data(index)) };
+    fn drop_future(&self, task: &Task, body: Body) {
+        self.set_dead(task);
+        // SAFETY: as in `poll_task`; the entry is dead now, so nothing reaches the future again.
+        unsafe { (body.cancel)(body.data, self.waker_data(task.index)) };
     }
 
     /// Drops the future of `index` now, if it is live; says no if it must wait because it is running.
@@ -463,7 +512,7 @@ impl Core {
             return false;
         }
         if task.flags.get() & LIVE != 0 {
-            self.drop_future(index, task.body.get());
+            self.drop_future(task, task.body.get());
         }
         true
     }

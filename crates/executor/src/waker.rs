@@ -27,7 +27,10 @@ fn wake<P: Platform>(data: *const ()) {
     // SAFETY: `P::current` is null or what `enter` stored on this thread: a `Core` that is alive, for it leaves the chain
     // before it is freed (`leave`).
     match unsafe { current.as_ref() } {
-        Some(core) if core.index_of(data).is_some() => core.wake(data as u16),
+        Some(core) if core.index_of(data).is_some() => {
+            // SAFETY: this is the function of wakers that `waker` made.
+            unsafe { core.wake_own(data) }
+        }
         _ => wake_foreign(data),
     }
 }

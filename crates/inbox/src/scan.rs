@@ -158,10 +158,16 @@ impl Scan {
         bound & (self.hint.load(Ordering::Relaxed) | self.once.replace(0))
     }
 
+    /// The members of `band` among `candidates`, one bit each.
+    #[inline]
+    pub fn members(&self, candidates: u64, band: Band) -> u64 {
+        candidates & self.in_band[band.index()].get()
+    }
+
     /// The members of `band` among `candidates`, to be visited from a different first one each turn.
     #[inline]
     pub fn visit(&self, candidates: u64, band: Band) -> Visit {
-        let left = candidates & self.in_band[band.index()].get();
+        let left = self.members(candidates, band);
         if left & left.wrapping_sub(1) == 0 {
             // None or one: nothing to be fair about.
             return Visit { left, first: 0 };

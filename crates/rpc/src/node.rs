@@ -434,11 +434,39 @@ impl<P: Platform> Inner<P> {
     /// Runs `with` on the ports. Nested calls find none; nothing nests but by mistake.
     #[inline(always)]
     fn with_ports<R>(&self, with: impl FnOnce(&Ports<P>) -> R) -> Option<R> {
-        let borrowed = Borrowed {
+        let borrowed = self.borrow_ports()?;
+        borrowed.ports.as_deref().map(with)
+    }
+
+    /// The ports, until the value is dropped.
+    #[inline(always)]
+    fn borrow_ports(&self) -> Option<Borrowed<'_, P>> {
+        Some(Borrowed {
             place: &self.ports,
             ports: Some(self.ports.take()?),
+        })
+    }
+
+    /// Drains several connections of a band, another one first each turn.
+    #[inline(never)]
+    fn drain_many(&self, turn: InTurn<'_>, ports: &Ports<P>, candidates: u64, band: Band) -> u32 {
+        let mut done = 0;
+        for index in self.scan.visit(candidates, band) {
+            done += self.drain_one(turn, ports, index);
+        }
+        done
+    }
+
+    #[inline(always)]
+    fn drain_one(&self, turn: InTurn<'_>, ports: &Ports<P>, index: u32) -> u32 {
+        let Some(port) = &ports[index as usize % MAX_CONNECTIONS] else {
+            return 0;
         };
-        borrowed.ports.as_deref().map(with)
+        let found = port.look(Some(turn));
+        if self.scan.is_hinted() {
+            return found + self.note_look(turn, port, index, found);
+        }
+        found
     }
 
     /// Puts arrived connections into the scan and takes those that leave out of it.
@@ -515,9 +543,7 @@ impl<P: Platform> Inner<P> {
                 match port {
                     Some(port) => match &port.server {
                         Some(server) => server.take(turn, &port.connection, ring, found, token),
-                        None => port
-                            .connection
-                            .take_in_answer::<false>(turn, ring, token),
+                        None => port.connection.take_in_answer::<false>(turn, ring, token),
                     },
                     None => ring.advance(),
                 }
@@ -573,7 +599,7 @@ impl<P: Platform> Inner<P> {
         self.with_ports(|ports| {
             for index in bits(connections) {
                 if let Some(port) = &ports[index as usize] {
-                    port.look(None);
+                    port.look_for_dispatcher();
                 }
             }
         });
@@ -590,7 +616,7 @@ impl<P: Platform> Inner<P> {
         if !self.scan.was_idle(index) {
             return 0;
         }
-        let found = port.look(Some(turn));
+        let found = port.look_again(turn);
         if found != 0 {
             self.scan.was_busy(index);
         }
@@ -662,6 +688,17 @@ impl<P: Platform> Drop for Borrowed<'_, P> {
 }
 
 impl<P: Platform> Port<P> {
+    #[cold]
+    #[inline(never)]
+    fn look_again(&self, turn: InTurn<'_>) -> u32 {
+        self.look(Some(turn))
+    }
+
+    #[inline(never)]
+    fn look_for_dispatcher(&self) {
+        self.look(None);
+    }
+
     /// Drains its answers first, then, if it is served, its requests.
     #[inline(always)]
     fn look(&self, turn: Option<InTurn<'_>>) -> u32 {
@@ -753,21 +790,20 @@ impl<P: Platform> Source for Inner<P> {
         if P::Publication::ONE_RING {
             return self.drain_ring(Some(turn));
         }
-        let drained = self.with_ports(|ports| {
-            let mut done = 0;
-            for index in self.scan.visit(candidates, band) {
-                let Some(port) = &ports[index as usize % MAX_CONNECTIONS] else {
-                    continue;
-                };
-                let found = port.look(Some(turn));
-                done += found;
-                if self.scan.is_hinted() {
-                    done += self.note_look(turn, port, index, found);
-                }
-            }
-            done
-        });
-        drained.unwrap_or(0)
+        let members = self.scan.members(candidates, band);
+        if members == 0 {
+            return 0;
+        }
+        let Some(borrowed) = self.borrow_ports() else {
+            return 0;
+        };
+        let Some(ports) = borrowed.ports.as_deref() else {
+            return 0;
+        };
+        if members & (members - 1) != 0 {
+            return self.drain_many(turn, ports, candidates, band);
+        }
+        self.drain_one(turn, ports, members.trailing_zeros())
     }
 
     #[inline(always)]
