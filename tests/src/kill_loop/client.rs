@@ -27,7 +27,8 @@ impl From<Fault> for Stop {
 impl From<CallError> for Stop {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Failed(Failure::PeerDied) => Stop::Died,
+            // This side disconnects only when another of its tasks has found something wrong, and will tell.
+            CallError::Failed(Failure::PeerDied | Failure::Disconnected) => Stop::Died,
             error => Stop::Wrong(format!("a call failed: {error}")),
         }
     }
@@ -210,7 +211,9 @@ impl Worker {
         for _ in 0..=self.random.below(4) {
             match self.ledger.send_note(self.session).await {
                 Ok(()) => self.noted += 1,
-                Err(SendError::Failed(Failure::PeerDied)) => return Err(Stop::Died),
+                Err(SendError::Failed(Failure::PeerDied | Failure::Disconnected)) => {
+                    return Err(Stop::Died);
+                }
                 Err(error) => return Err(Stop::Wrong(format!("a send failed: {error}"))),
             }
         }

@@ -200,7 +200,7 @@ impl Family {
                 found = Some(now);
                 Ok(same)
             },
-            String::new,
+            || "not all was let go of".into(),
         );
         result
             .map_err(|fault| format!("{fault}: {expected:?} was held at first, {found:?} at last"))
