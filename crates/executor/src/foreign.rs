@@ -136,13 +136,12 @@ impl Foreign {
         self.sleeping.load(Ordering::Relaxed)
     }
 
-    /// Counts a turn and says how many there were. Called by the executor only.
+    /// Counts a turn. Called by the executor only.
     #[inline]
-    pub(crate) fn count_turn(&self) -> u64 {
+    pub(crate) fn count_turn(&self) {
         // Relaxed load and store: there is one writer.
         let turns = self.turns.load(Ordering::Relaxed).wrapping_add(1);
         self.turns.store(turns, Ordering::Relaxed);
-        turns
     }
 
     /// Gives the bell that wakes must ring, or takes it away at the executor's end.

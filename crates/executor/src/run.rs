@@ -64,7 +64,7 @@ impl InTurn<'_> {
 }
 
 /// Turns after which [`Source::attend`] is called unasked.
-pub const ATTEND_TURNS: u64 = 64;
+pub const ATTEND_TURNS: u32 = 64;
 
 /// No messages: an executor of local tasks only.
 impl Source for () {
@@ -484,11 +484,12 @@ impl<P: Platform> Local<P> {
     #[inline(always)]
     fn turn<S: Source>(&self, source: &S) -> u32 {
         let core = &self.core;
-        let turns = core.foreign.count_turn();
-        if core.foreign.is_pending() {
+        let pending = core.foreign.is_pending();
+        core.foreign.count_turn();
+        if pending {
             core.take_foreign();
         }
-        if core.attention.get() != 0 || turns.is_multiple_of(ATTEND_TURNS) {
+        if core.needs_attention() {
             self.attend(source);
         }
         let candidates = source.candidates();
@@ -501,8 +502,9 @@ impl<P: Platform> Local<P> {
             if candidates != 0 {
                 done = source.drain(InTurn(core), candidates, band);
             }
+            // Seldom anything is ready: answers resume their tasks in place.
             let ready = core.ready_bands();
-            if ready != 0 && ready & band.bit() != 0 {
+            if ready != 0 {
                 done += core.run_ready(band, self.quantum);
             }
             if done != 0 {
@@ -516,7 +518,7 @@ impl<P: Platform> Local<P> {
     #[cold]
     #[inline(never)]
     fn attend<S: Source>(&self, source: &S) {
-        let attention = self.core.attention.replace(0);
+        let attention = self.core.take_attention(ATTEND_TURNS);
         if attention & ATTEND_TIMERS != 0 {
             self.fire_timers();
         }

@@ -109,7 +109,9 @@ pub(crate) struct Core {
     running: Cell<u16>,
     next_free: Cell<u16>,
     /// What the next turn must see to before anything else: [`ATTEND_TIMERS`], [`ATTEND_SOURCE`].
-    pub(crate) attention: Cell<u8>,
+    attention: Cell<u8>,
+    /// Turns until attention is paid unasked; none when it was asked for.
+    turns_left: Cell<u32>,
     /// While this one is entered: the executor that was current on the thread before. See `waker`.
     pub(crate) outer: Cell<*const Core>,
 }
@@ -175,6 +177,7 @@ impl Core {
             running: Cell::new(NO_TASK),
             next_free: Cell::new(0),
             attention: Cell::new(ATTEND_SOURCE),
+            turns_left: Cell::new(0),
             outer: Cell::new(core::ptr::null()),
         }
     }
@@ -390,6 +393,21 @@ impl Core {
     #[inline]
     pub(crate) fn attend(&self, what: u8) {
         self.attention.set(self.attention.get() | what);
+        self.turns_left.set(0);
+    }
+
+    /// Counts a turn down, and says whether attention must be paid in it.
+    #[inline]
+    pub(crate) fn needs_attention(&self) -> bool {
+        let left = self.turns_left.get();
+        self.turns_left.set(left.wrapping_sub(1));
+        left == 0
+    }
+
+    /// Takes what attention was asked for; the next time unasked is after `turns`.
+    pub(crate) fn take_attention(&self, turns: u32) -> u8 {
+        self.turns_left.set(turns.saturating_sub(1));
+        self.attention.replace(0)
     }
 
     /// The bands that have ready tasks, one bit each.
