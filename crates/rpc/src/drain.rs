@@ -21,7 +21,7 @@ impl<P: Platform> Connection<P> {
         if self.tracing() {
             self.drain_answers_traced(turn, first, quantum)
         } else {
-            self.drain_answers_with::<false>(turn, first, quantum)
+            self.drain_answers_untraced(turn, first, quantum)
         }
     }
 
@@ -34,6 +34,17 @@ impl<P: Platform> Connection<P> {
         quantum: u32,
     ) -> u32 {
         self.drain_answers_with::<true>(turn, first, quantum)
+    }
+
+    /// Out of line, so that the turn around it has registers left.
+    #[inline(never)]
+    fn drain_answers_untraced(
+        &self,
+        turn: Option<InTurn<'_>>,
+        first: Found<'_>,
+        quantum: u32,
+    ) -> u32 {
+        self.drain_answers_with::<false>(turn, first, quantum)
     }
 
     /// The next answer; a corrupt peer is noticed.
