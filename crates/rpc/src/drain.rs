@@ -6,45 +6,36 @@
 
 use crate::connection::Connection;
 use crate::error::Violation;
+use crate::node::LANE_QUANTUM;
 use crate::tokens::{Entry, NO_ENTRY, State};
 use baton_executor::{InTurn, NO_TASK};
 use baton_inbox::{Found, LaneReader, Platform, Publication, Token};
 use baton_trace::Step;
 
 impl<P: Platform> Connection<P> {
-    /// Drains at most `quantum` answers and says how many there were.
+    /// Drains at most [`LANE_QUANTUM`] answers and says how many there were.
     #[inline(always)]
-    pub(crate) fn drain_answers(&self, turn: Option<InTurn<'_>>, quantum: u32) -> u32 {
+    pub(crate) fn drain_answers(&self, turn: Option<InTurn<'_>>) -> u32 {
         let Some(first) = self.peek_answer() else {
             return 0;
         };
         if self.tracing() {
-            self.drain_answers_traced(turn, first, quantum)
+            self.drain_answers_traced(turn, first)
         } else {
-            self.drain_answers_untraced(turn, first, quantum)
+            self.drain_answers_untraced(turn, first)
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn drain_answers_traced(
-        &self,
-        turn: Option<InTurn<'_>>,
-        first: Found<'_>,
-        quantum: u32,
-    ) -> u32 {
-        self.drain_answers_with::<true>(turn, first, quantum)
+    fn drain_answers_traced(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
+        self.drain_answers_with::<true>(turn, first)
     }
 
     /// Out of line, so that the turn around it has registers left.
     #[inline(never)]
-    fn drain_answers_untraced(
-        &self,
-        turn: Option<InTurn<'_>>,
-        first: Found<'_>,
-        quantum: u32,
-    ) -> u32 {
-        self.drain_answers_with::<false>(turn, first, quantum)
+    fn drain_answers_untraced(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
+        self.drain_answers_with::<false>(turn, first)
     }
 
     /// The next answer; a corrupt peer is noticed.
@@ -64,7 +55,6 @@ impl<P: Platform> Connection<P> {
         &self,
         turn: Option<InTurn<'_>>,
         first: Found<'_>,
-        quantum: u32,
     ) -> u32 {
         let lane = self.link.answers_in();
         let mut found = first;
@@ -73,7 +63,7 @@ impl<P: Platform> Connection<P> {
             drained += 1;
             let token = found.token();
             self.take_in_answer::<TRACE>(turn, lane, token);
-            if drained == quantum {
+            if drained == LANE_QUANTUM {
                 break;
             }
             match self.peek_answer() {

@@ -707,12 +707,12 @@ impl<P: Platform> Port<P> {
         // Where requests and answers share a lane, whoever serves takes both.
         let has_answers = !P::Publication::ONE_LANE || self.server.is_none();
         if connection.tokens.capacity() != 0 && has_answers {
-            done += connection.drain_answers(turn, LANE_QUANTUM);
+            done += connection.drain_answers(turn);
         }
         if let Some(server) = &self.server
             && let Some(found) = connection.peek_request()
         {
-            done += server.drain(turn, connection, found, LANE_QUANTUM);
+            done += server.drain(turn, connection, found);
         }
         done
     }

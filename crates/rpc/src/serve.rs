@@ -5,6 +5,7 @@
 
 use crate::connection::Connection;
 use crate::error::Violation;
+use crate::node::LANE_QUANTUM;
 use crate::wire::{SliceReader, Wire};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -205,14 +206,13 @@ impl<P: Platform> Service<P> for NoService {
 pub(crate) trait Serve<P: Platform> {
     /// The task entry of the first credit's handler; those of the others follow.
     fn first_task(&self) -> u16;
-    /// Drains at most `quantum` messages of the request lane and says how many there were. With no turn, a dispatcher drains.
+    /// Drains at most [`LANE_QUANTUM`] messages of the request lane and says how many there were. With no turn, a dispatcher drains.
     /// `first` is the first of them.
     fn drain(
         &self,
         turn: Option<InTurn<'_>>,
         connection: &Rc<Connection<P>>,
         first: Found<'_>,
-        quantum: u32,
     ) -> u32;
 
     /// Takes one message out of a ring that all senders share.
@@ -291,12 +291,11 @@ where
         turn: Option<InTurn<'_>>,
         connection: &Rc<Connection<P>>,
         first: Found<'_>,
-        quantum: u32,
     ) -> u32 {
         if connection.tracing() {
-            self.drain_traced(turn, connection, first, quantum)
+            self.drain_traced(turn, connection, first)
         } else {
-            self.drain_with::<false>(turn, connection, first, quantum)
+            self.drain_with::<false>(turn, connection, first)
         }
     }
 
@@ -333,7 +332,6 @@ where
         turn: Option<InTurn<'_>>,
         connection: &Rc<Connection<P>>,
         first: Found<'_>,
-        quantum: u32,
     ) -> u32 {
         let lane = &connection.link.requests_in;
         let mut drained = 0;
@@ -345,7 +343,7 @@ where
                 connection.corrupt(violation);
                 break;
             }
-            if drained == quantum {
+            if drained == LANE_QUANTUM {
                 break;
             }
             found = match lane.peek() {
@@ -370,9 +368,8 @@ where
         turn: Option<InTurn<'_>>,
         connection: &Rc<Connection<P>>,
         first: Found<'_>,
-        quantum: u32,
     ) -> u32 {
-        self.drain_with::<true>(turn, connection, first, quantum)
+        self.drain_with::<true>(turn, connection, first)
     }
 
     #[inline(always)]
