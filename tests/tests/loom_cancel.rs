@@ -72,11 +72,15 @@ impl<U: Publication> Platform for LoomPlatform<U> {
     fn spin_ended(&self, _spun_ns: u64, _found_work: bool) {}
 
     fn current() -> *const () {
+        // When a model has failed, its threads unwind outside of loom.
+        if std::thread::panicking() {
+            return std::ptr::null();
+        }
         CURRENT.with(Cell::get)
     }
 
     fn set_current(current: *const ()) {
-        // When a model has failed, its threads unwind outside of loom.
+        // As above.
         if !std::thread::panicking() {
             CURRENT.with(|cell| cell.set(current));
         }
