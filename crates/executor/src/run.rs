@@ -13,7 +13,7 @@
 use crate::foreign::Foreign;
 use crate::registry::{TooManyExecutors, registry};
 use crate::root::{Root, RootTask};
-use crate::table::{ATTEND_SOURCE, ATTEND_TIMERS, Core, MAX_TASKS, TableFull, TaskInfo};
+use crate::table::{ATTEND_SOURCE, ATTEND_TIMERS, Core, MAX_TASKS, NO_TASK, TableFull, TaskInfo};
 use crate::timer::{DeadlineError, Sleep, Timers};
 use crate::waker::{Entered, enter, leave, task_of};
 use alloc::boxed::Box;
@@ -62,6 +62,13 @@ impl InTurn<'_> {
         self.0.resume(index)
     }
 }
+
+/// Turns with work after which [`Source::flush`] is called although there is more work.
+///
+/// Ringing has its price on both sides: the fence before it waits until all that was written is visible, and whoever is woken
+/// for one message sleeps again after it. The first turn without work flushes at once, so a sleeper waits for at most this many
+/// turns, and only while its peer is busy.
+pub const FLUSH_TURNS: u32 = 8;
 
 /// Turns after which [`Source::attend`] is called unasked.
 pub const ATTEND_TURNS: u32 = 64;
@@ -159,6 +166,8 @@ pub struct Local<P: Platform> {
     ended: Cell<bool>,
     idle_turns: Cell<u32>,
     spin_since_ns: Cell<u64>,
+    /// Turns with a timer armed since the source was attended to.
+    timer_turns: Cell<u32>,
 }
 
 /// An executor. When it is dropped, all its tasks are.
@@ -250,6 +259,7 @@ impl<P: Platform> Executor<P> {
             ended: Cell::new(false),
             idle_turns: Cell::new(0),
             spin_since_ns: Cell::new(0),
+            timer_turns: Cell::new(0),
             platform,
         }))))
     }
@@ -410,13 +420,17 @@ impl<P: Platform> Handle<P> {
         let _entered = local.enter()?;
         let root = pin!(Root::new(future));
         let root = RootTask::new::<P>(&local.core, root).map_err(RunError::TableFull)?;
+        let mut busy_turns = 0;
         loop {
-            let done = local.turn(source);
-            if let Some(output) = root.output() {
-                return Ok(output);
+            let done = local.work(source);
+            busy_turns += 1;
+            let ended = !local.core.is_live(root.index);
+            if done == 0 || ended || busy_turns >= FLUSH_TURNS {
+                source.flush();
+                busy_turns = 0;
             }
-            if !local.core.is_live(root.index) {
-                return Err(RunError::Ended);
+            if ended {
+                return root.output().ok_or(RunError::Ended);
             }
             if done == 0 {
                 local.idle(source, mode);
@@ -483,6 +497,14 @@ impl<P: Platform> Local<P> {
 
     #[inline(always)]
     fn turn<S: Source>(&self, source: &S) -> u32 {
+        let done = self.work(source);
+        source.flush();
+        done
+    }
+
+    /// A turn without its end: what it wrote is visible to whoever looks, but nobody has been rung.
+    #[inline(always)]
+    fn work<S: Source>(&self, source: &S) -> u32 {
         let core = &self.core;
         let pending = core.foreign.is_pending();
         core.foreign.count_turn();
@@ -511,7 +533,6 @@ impl<P: Platform> Local<P> {
                 break;
             }
         }
-        source.flush();
         done
     }
 
@@ -519,10 +540,18 @@ impl<P: Platform> Local<P> {
     #[inline(never)]
     fn attend<S: Source>(&self, source: &S) {
         let attention = self.core.take_attention(ATTEND_TURNS);
+        let mut source_is_due = attention != ATTEND_TIMERS;
         if attention & ATTEND_TIMERS != 0 {
+            // With a timer armed every turn comes here, so the turns of the source are counted apart.
+            let turns = self.timer_turns.get() + 1;
+            self.timer_turns.set(turns);
+            source_is_due |= turns >= ATTEND_TURNS;
             self.fire_timers();
         }
-        source.attend();
+        if source_is_due {
+            self.timer_turns.set(0);
+            source.attend();
+        }
     }
 
     fn fire_timers(&self) {
@@ -531,7 +560,10 @@ impl<P: Platform> Local<P> {
             // The borrow ends before the wake: a waker may be anybody's code.
             let passed = self.timers.borrow_mut().pop_passed(now_ns);
             match passed {
-                Some(waker) => waker.wake(),
+                Some(waker) => {
+                    self.event(Step::Timer);
+                    waker.wake();
+                }
                 None => break,
             }
         }
@@ -569,6 +601,20 @@ impl<P: Platform> Local<P> {
         }
     }
 
+    /// Records an event of the executor itself, if tracing is on.
+    fn event(&self, step: Step) {
+        if self.core.trace.is_on() {
+            self.core.trace.record(Event {
+                time_ns: self.platform.now_ns(),
+                step,
+                connection: u16::MAX,
+                task: NO_TASK,
+                token: u64::MAX,
+                detail: 0,
+            });
+        }
+    }
+
     fn sleep<S: Source>(&self, source: &S) {
         let core = &self.core;
         // Announced to foreign wakes and to senders alike; the fence in `announce_sleep` orders both against the last look.
@@ -576,7 +622,9 @@ impl<P: Platform> Local<P> {
         self.state.announce_sleep();
         let deadline_ns = self.timers.borrow().next_ns();
         if !(source.last_look() || core.foreign.is_pending() || core.ready_bands() != 0) {
+            self.event(Step::Sleep);
             self.platform.wait(deadline_ns);
+            self.event(Step::Woken);
         }
         core.foreign.set_sleeping(false);
         self.state.awake();

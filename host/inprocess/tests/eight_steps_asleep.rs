@@ -41,14 +41,18 @@ fn a_sleeping_server_is_rung() {
     assert_eq!(
         happened(&ring, &mut 0),
         [
+            "0 c65535 sleep - - 0",
             "0 c1 call t0 0.0 0",
             "0 c1 submit t0 0.0 0",
             "0 c1 ring - - 0",
+            "0 c65535 woken - - 0",
             "0 c2 drain t0 0.0 0",
             "0 c2 serve t0 0.0 0",
             "0 c2 reply t0 0.0 0",
+            "0 c65535 sleep - - 0",
             "0 c1 drain_answer t0 0.0 0",
             "0 c1 resume t0 0.0 0",
+            "0 c65535 woken - - 0",
         ]
     );
     assert_eq!(b.bell.rings(), 1);
@@ -80,17 +84,21 @@ fn two_requests_of_a_batch_ring_once() {
     assert_eq!(
         happened(&ring, &mut 0),
         [
+            "0 c65535 sleep - - 0",
             "0 c1 call t0 0.0 0",
             "0 c1 submit t0 0.0 0",
             "0 c1 call t1 1.0 0",
             "0 c1 submit t1 1.0 0",
             "0 c1 ring - - 0",
+            "0 c65535 woken - - 0",
             "0 c2 drain t0 0.0 0",
             "0 c2 serve t0 0.0 0",
             "0 c2 reply t0 0.0 0",
             "0 c2 drain t1 1.0 0",
             "0 c2 serve t1 1.0 0",
             "0 c2 reply t1 1.0 0",
+            "0 c65535 sleep - - 0",
+            "0 c65535 woken - - 0",
         ]
     );
     assert_eq!(b.bell.rings(), 1);
@@ -115,10 +123,12 @@ fn a_client_that_sleeps_over_its_call_is_rung_by_the_answer() {
         [
             "0 c1 call t0 0.0 0",
             "0 c1 submit t0 0.0 0",
+            "0 c65535 sleep - - 0",
             "0 c2 drain t0 0.0 0",
             "0 c2 serve t0 0.0 0",
             "0 c2 reply t0 0.0 0",
             "0 c2 ring - - 0",
+            "0 c65535 woken - - 0",
             "0 c1 drain_answer t0 0.0 0",
             "0 c1 resume t0 0.0 0",
         ]
