@@ -7,7 +7,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `run` | the executor, its turn, its modes |
-//! | `table` | task entries and the ready queue |
+//! | `table` | task entries: taking, polling, dropping |
+//! | `ready` | the ready queue, which runs through the entries |
 //! | `pool` | cells for the handlers of a connection |
 //! | `spawn` | tasks of one's own: spawn, join, cancel |
 //! | `root` | the future that `run_until` drives |
@@ -77,6 +78,7 @@ extern crate alloc;
 
 pub mod foreign;
 mod pool;
+mod ready;
 pub mod registry;
 mod root;
 mod run;

@@ -1,4 +1,4 @@
-//! The task table and the ready queue of one executor.
+//! The task table of one executor: who has which entry, and how its future is polled and dropped.
 //!
 //! ```text
 //!              spawn / first poll pending            wake
@@ -11,6 +11,8 @@
 //! Invariant: a task is linked into a queue exactly while its QUEUED flag is set, whether it is LIVE or not. So a wake during
 //! the first poll in place, of a handler that then finishes, leaves a queued entry behind that is skipped when popped, and is
 //! never linked twice.
+//!
+//! Neighbours: `ready` queues the entries; `spawn`, `root` and `pool` put futures behind them; `run` calls the polls in its turn.
 
 use crate::foreign::Foreign;
 use crate::registry::{INDEX_BITS, Key};
@@ -26,7 +28,8 @@ pub const NO_TASK: u16 = u16::MAX;
 /// Most tasks in one executor.
 pub const MAX_TASKS: usize = NO_TASK as usize;
 
-const QUEUED: u8 = 1;
+/// The entry is linked into a ready queue.
+pub(crate) const QUEUED: u8 = 1;
 const LIVE: u8 = 2;
 /// The entry goes back to the free ones when its future ends; others belong to a pool.
 const SPAWNED: u8 = 8;
@@ -65,13 +68,14 @@ impl Body {
 
 /// One entry: one cache line.
 #[repr(align(64))]
-struct Task {
+pub(crate) struct Task {
     body: Cell<Body>,
     name: Cell<&'static str>,
-    next: Cell<*const Task>,
+    /// The task behind this one in its queue; see `ready`.
+    pub(crate) next: Cell<*const Task>,
     index: u16,
-    band: Cell<Band>,
-    flags: Cell<u8>,
+    pub(crate) band: Cell<Band>,
+    pub(crate) flags: Cell<u8>,
     reserved: Cell<bool>,
 }
 
@@ -101,11 +105,12 @@ pub(crate) struct Core {
     pub(crate) key: Key,
     pub(crate) foreign: &'static Foreign,
     pub(crate) trace: Arc<Ring>,
-    tasks: Box<[Task]>,
-    ready: Cell<u32>,
+    pub(crate) tasks: Box<[Task]>,
+    /// The bands whose queue has a task, one bit each.
+    pub(crate) ready: Cell<u32>,
     /// First and last of each queue; they mean nothing while the band's bit is not in `ready`.
-    heads: [Cell<*const Task>; BANDS],
-    tails: [Cell<*const Task>; BANDS],
+    pub(crate) heads: [Cell<*const Task>; BANDS],
+    pub(crate) tails: [Cell<*const Task>; BANDS],
     running: Cell<u16>,
     next_free: Cell<u16>,
     /// What the next turn must see to before anything else: [`ATTEND_TIMERS`], [`ATTEND_SOURCE`].
@@ -229,36 +234,6 @@ impl Core {
         task.band.set(band);
     }
 
-    /// Takes an entry out of the queue that it is linked into.
-    #[cold]
-    fn unlink(&self, task: &Task) {
-        let this = core::ptr::from_ref(task);
-        let band = task.band.get();
-        let (head, tail) = (&self.heads[band.index()], &self.tails[band.index()]);
-        task.flags.set(task.flags.get() & !QUEUED);
-        if head.get() == this {
-            if tail.get() == this {
-                self.ready.set(self.ready.get() & !band.bit());
-            } else {
-                head.set(task.next.get());
-            }
-            return;
-        }
-        let mut at = head.get();
-        while at != tail.get() {
-            // SAFETY: `at` is linked: it was `head` or the next of a task that is linked and not the last.
-            let before = unsafe { &*at };
-            if before.next.get() == this {
-                before.next.set(task.next.get());
-                if tail.get() == this {
-                    tail.set(at);
-                }
-                return;
-            }
-            at = before.next.get();
-        }
-    }
-
     /// Gives entries back. Their futures are gone already.
     pub(crate) fn release(&self, first: u16, count: usize) {
         for task in self.tasks.iter().skip(usize::from(first)).take(count) {
@@ -335,60 +310,6 @@ impl Core {
         }
     }
 
-    /// Puts a task into the ready queue of its band, unless it is there. Own thread only.
-    #[inline]
-    pub(crate) fn wake(&self, index: u16) {
-        if let Some(task) = self.tasks.get(usize::from(index)) {
-            self.enqueue(task);
-        }
-    }
-
-    /// Wakes the task of a waker whose data word has this executor's key.
-    ///
-    /// # Safety
-    ///
-    /// The word is that of a waker that `waker` made.
-    #[inline]
-    pub(crate) unsafe fn wake_own(&self, waker_data: usize) {
-        let index = usize::from(waker_data as u16);
-        if usize::BITS < u64::BITS {
-            // There a key may come again after some thousand executors, with fewer tasks.
-            return self.wake(index as u16);
-        }
-        // SAFETY: no two executors ever have the same key, so the waker is this executor's, and `waker_data` made its word of the
-        // index of one of `self.tasks`.
-        self.enqueue(unsafe { self.tasks.get_unchecked(index) });
-    }
-
-    /// Puts a task of this table into its queue, unless it is there.
-    #[inline(always)]
-    fn enqueue(&self, task: &Task) {
-        let this = core::ptr::from_ref(task);
-        let flags = task.flags.get();
-        if flags & QUEUED != 0 {
-            return;
-        }
-        task.flags.set(flags | QUEUED);
-        let band = task.band.get();
-        let ready = self.ready.get();
-        let tail = &self.tails[band.index()];
-        if ready & band.bit() == 0 {
-            self.ready.set(ready | band.bit());
-            self.heads[band.index()].set(this);
-        } else {
-            // SAFETY: the band's bit is set, so its queue has a last task, which is one of `self.tasks`.
-            unsafe { &*tail.get() }.next.set(this);
-        }
-        tail.set(this);
-    }
-
-    /// Queues what other threads have woken.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn take_foreign(&self) {
-        self.foreign.take(|index| self.wake(index));
-    }
-
     /// Asks for attention at the beginning of the next turn.
     #[inline]
     pub(crate) fn attend(&self, what: u8) {
@@ -408,37 +329,6 @@ impl Core {
     pub(crate) fn take_attention(&self, turns: u32) -> u8 {
         self.turns_left.set(turns.saturating_sub(1));
         self.attention.replace(0)
-    }
-
-    /// The bands that have ready tasks, one bit each.
-    #[inline]
-    pub(crate) fn ready_bands(&self) -> u32 {
-        self.ready.get()
-    }
-
-    /// Whether a task of a band that runs before `band` is ready.
-    #[cold]
-    fn must_yield_to_higher(&self, band: Band) -> bool {
-        self.ready.get() & (band.bit() - 1) != 0
-    }
-
-    /// Takes the next ready task of `band`.
-    #[inline]
-    fn pop(&self, band: Band) -> Option<&Task> {
-        let ready = self.ready.get();
-        if ready & band.bit() == 0 {
-            return None;
-        }
-        let first = self.heads[band.index()].get();
-        // SAFETY: the band's bit is set, so its queue has a first task, which is one of `self.tasks`.
-        let task = unsafe { &*first };
-        if first == self.tails[band.index()].get() {
-            self.ready.set(ready & !band.bit());
-        } else {
-            self.heads[band.index()].set(task.next.get());
-        }
-        task.flags.set(task.flags.get() & !QUEUED);
-        Some(task)
     }
 
     /// Polls ready tasks of `band`, at most `quantum`, and says how many.
