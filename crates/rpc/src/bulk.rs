@@ -10,7 +10,8 @@
 //!      └── BulkAnswer (client reads; the credit is still held) ◀── reply
 //! ```
 
-use crate::call::{Answer, Client};
+use crate::answer::Answer;
+use crate::call::Client;
 use crate::connection::Connection;
 use crate::error::{CallError, TooLong, TryCallError};
 use crate::serve::Request;

@@ -5,10 +5,11 @@
 //!
 //! | step | where |
 //! | --- | --- |
-//! | 1 call, 2 submit | `call` ([`Client::call`]) |
+//! | 1 call | `call` ([`Client::call`]); `credit`, when it has to wait for one |
+//! | 2 submit | `submit` |
 //! | 3 ring | `node` (end of a turn) |
 //! | 4 drain, 5 serve, 6 reply | `serve` |
-//! | 7 drain, 8 resume | `drain`, and [`Call`]'s poll |
+//! | 7 drain, 8 resume | `drain`, and [`Call`]'s poll; `answer` |
 //!
 //! Invariants: a request is only written with a credit in hand, and a credit pays for everything that its request needs on
 //! both sides (`tokens` has the proof); nothing a peer writes is used before it was copied and checked; a peer that breaks the
@@ -75,14 +76,17 @@ pub mod __private {
     pub use alloc::rc::Rc;
 }
 
+mod answer;
 mod bulk;
 mod call;
 mod connection;
+mod credit;
 mod drain;
 mod dump;
 mod error;
 mod node;
 mod serve;
+mod submit;
 mod tokens;
 pub mod wire;
 

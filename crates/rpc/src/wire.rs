@@ -9,7 +9,7 @@
 //! so each value but a byte array has one encoding. Bits that mean nothing (the padding of a byte array, the unused
 //! words of `None` or of a shorter variant) are written as zero and ignored when read.
 //!
-//! Neighbours: `call` and `serve` move the words between slots and values; `#[derive(Wire)]` covers the user's types.
+//! Neighbours: `submit`, `answer` and `serve` move the words between slots and values; `#[derive(Wire)]` covers the user's types.
 
 /// A value with a fixed layout: each scalar takes one word, byte arrays pack eight a word.
 pub trait Wire: Sized {
