@@ -1,7 +1,7 @@
 //! Connections: one peer, its lanes, the tokens that are out, and what it is owed.
 //!
 //! The client's half of the eight steps is in `call` (1 call), `submit` (2 submit) and `drain` (7 drain, 8 resume); the
-//! server's in `serve` (4 drain, 5 serve, 6 reply); ringing (3) is the end of the executor's turn, in `node`.
+//! server's in `serve` (4 drain, 5 serve, 6 reply); ringing (3) is the end of the executor's turn, in `source`.
 
 use crate::error::{CallError, Failure, Violation};
 use crate::tokens::{NO_ENTRY, State, Tokens};

@@ -6,7 +6,7 @@
 
 use crate::connection::Connection;
 use crate::error::Violation;
-use crate::node::LANE_QUANTUM;
+use crate::port::LANE_QUANTUM;
 use crate::tokens::{Entry, NO_ENTRY, State};
 use baton_executor::{InTurn, NO_TASK};
 use baton_inbox::{Found, LaneReader, Platform, Publication, Token};

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | 1 call | `call` ([`Client::call`]); `credit`, when it has to wait for one |
 //! | 2 submit | `submit` |
-//! | 3 ring | `node` (end of a turn) |
+//! | 3 ring | `source` (end of a turn) |
 //! | 4 drain, 5 serve, 6 reply | `serve` |
 //! | 7 drain, 8 resume | `drain`, and [`Call`]'s poll; `answer` |
 //!
@@ -77,15 +77,19 @@ pub mod __private {
 }
 
 mod answer;
+mod arrival;
 mod bulk;
 mod call;
 mod connection;
 mod credit;
+mod dispatcher;
 mod drain;
 mod dump;
 mod error;
 mod node;
+mod port;
 mod serve;
+mod source;
 mod submit;
 mod tokens;
 pub mod wire;
@@ -97,6 +101,7 @@ pub use bulk::{Buffer, BulkAnswer, BulkCall, BulkIn, BulkOut};
 pub use call::{Call, Client};
 pub use connection::{Connection, Counters, Start};
 pub use error::{CallError, Failure, SendError, TooLong, TryCallError, Violation};
-pub use node::{BindError, Binding, Drive, LANE_QUANTUM, Node, NodeHandle};
+pub use node::{BindError, Binding, Drive, Node, NodeHandle};
+pub use port::LANE_QUANTUM;
 pub use serve::{Interface, OneWay, Request, Service};
 pub use wire::{Wire, WireReader, WireWriter};

@@ -5,7 +5,7 @@
 
 use crate::connection::Connection;
 use crate::error::Violation;
-use crate::node::LANE_QUANTUM;
+use crate::port::LANE_QUANTUM;
 use crate::wire::{SliceReader, Wire};
 use alloc::boxed::Box;
 use alloc::rc::Rc;

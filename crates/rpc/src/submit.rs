@@ -6,7 +6,7 @@
 //! Invariant: an entry expects its token from before its request is published, so no answer can come too early. A one-way send
 //! expects none, and its credit comes back when the peer's head has passed its slot.
 //!
-//! Neighbours: `call` and `bulk` submit; `credit` hands out entries and has queued calls submitted; `node` rings.
+//! Neighbours: `call` and `bulk` submit; `credit` hands out entries and has queued calls submitted; `source` rings.
 
 use crate::connection::Connection;
 use crate::tokens::{Entry, State};
