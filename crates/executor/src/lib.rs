@@ -6,6 +6,8 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `config` | sizes, modes, errors |
+//! | `source` | where messages come from |
 //! | `run` | the executor, its turn, its modes |
 //! | `table` | task entries: taking, polling, dropping |
 //! | `ready` | the ready queue, which runs through the entries |
@@ -15,6 +17,7 @@
 //! | `timer` | deadlines |
 //! | `waker` | wakers, which are numbers |
 //! | `foreign` | wakes from other threads |
+//! | `watch` | what other threads may see of an executor |
 //! | `registry` | from the number in a waker to its executor |
 //!
 //! # Example
@@ -76,22 +79,25 @@
 
 extern crate alloc;
 
+mod config;
 pub mod foreign;
 mod pool;
 mod ready;
 pub mod registry;
 mod root;
 mod run;
+mod source;
 mod spawn;
 mod table;
 mod timer;
 mod waker;
+mod watch;
 
+pub use config::{Config, Mode, NewExecutorError, RunError};
 pub use pool::{CellInUse, Pool, Started};
-pub use run::{
-    ATTEND_TURNS, Config, Executor, Handle, InTurn, Mode, NewExecutorError, RunError, Source,
-    Turns, Watch,
-};
+pub use run::{Executor, Handle, Turns};
+pub use source::{ATTEND_TURNS, FLUSH_TURNS, InTurn, Source};
 pub use spawn::{JoinError, JoinHandle};
 pub use table::{MAX_TASKS, NO_TASK, TableFull, TaskInfo};
 pub use timer::{DeadlineError, Sleep, TooManyTimers};
+pub use watch::Watch;

@@ -10,150 +10,25 @@
 //! A turn serves one band only and then looks from the top again, so that a higher band waits for at most a quantum of a
 //! lower one. What to do when a turn found nothing is the [`Mode`].
 
-use crate::foreign::Foreign;
-use crate::registry::{TooManyExecutors, registry};
+use crate::config::{Config, Mode, NewExecutorError, RunError};
+use crate::registry::registry;
 use crate::root::{Root, RootTask};
-use crate::table::{ATTEND_SOURCE, ATTEND_TIMERS, Core, MAX_TASKS, NO_TASK, TableFull, TaskInfo};
+use crate::source::{ATTEND_TURNS, FLUSH_TURNS, InTurn, Source};
+use crate::table::{ATTEND_SOURCE, ATTEND_TIMERS, Core, MAX_TASKS, NO_TASK, TaskInfo};
 use crate::timer::{DeadlineError, Sleep, Timers};
 use crate::waker::{Entered, enter, leave, task_of};
+use crate::watch::Watch;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use baton_inbox::{Band, OwnState, Platform};
-use baton_sync::{Ordering, spin_loop};
+use baton_sync::spin_loop;
 use baton_trace::{Event, Ring, Step};
 use core::cell::{Cell, RefCell};
-use core::fmt;
 use core::future::Future;
 use core::ops::Deref;
 use core::pin::pin;
 use core::task::{Poll, Waker};
-
-/// Where messages come from: the lanes of an inbox, seen by the executor as more ready work.
-pub trait Source {
-    /// Sees to what is not part of an ordinary turn. Called before the first turn, every [`ATTEND_TURNS`] turns, after a sleep,
-    /// and when [`Handle::attend`] asked for it.
-    fn attend(&self);
-    /// The connections that are worth a look in this turn, one bit each.
-    fn candidates(&self) -> u64;
-    /// The bands that have connections, one bit each.
-    fn bands(&self) -> u32;
-    /// Drains lanes of `band`, at most a quantum each, and says how many messages there were.
-    fn drain(&self, turn: InTurn<'_>, candidates: u64, band: Band) -> u32;
-    /// Ends a turn: publishes heads and rings whoever must be rung.
-    fn flush(&self);
-    /// Sleep has been announced: asks for space where it is wanted, and says whether anything at all is there to be done.
-    fn last_look(&self) -> bool;
-    /// The executor has woken up again.
-    fn woken(&self);
-}
-
-/// The right to poll tasks: a turn is under way, and no poll.
-///
-/// Only a turn makes it and lends it to its source, and no task can keep it, so polls never nest.
-#[derive(Clone, Copy)]
-pub struct InTurn<'a>(&'a Core);
-
-impl InTurn<'_> {
-    /// Polls task `index` at once. Says no when something of a higher band is ready, and the task is to be woken instead, or when
-    /// there is no such task, as for [`crate::NO_TASK`].
-    #[inline(always)]
-    pub fn resume(self, index: u16) -> bool {
-        self.0.resume(index)
-    }
-}
-
-/// Turns with work after which [`Source::flush`] is called although there is more work.
-///
-/// Ringing has its price on both sides: the fence before it waits until all that was written is visible, and whoever is woken
-/// for one message sleeps again after it. The first turn without work flushes at once, so a sleeper waits for at most this many
-/// turns, and only while its peer is busy.
-pub const FLUSH_TURNS: u32 = 8;
-
-/// Turns after which [`Source::attend`] is called unasked.
-pub const ATTEND_TURNS: u32 = 64;
-
-/// No messages: an executor of local tasks only.
-impl Source for () {
-    fn attend(&self) {}
-    fn candidates(&self) -> u64 {
-        0
-    }
-    fn bands(&self) -> u32 {
-        0
-    }
-    fn drain(&self, _turn: InTurn<'_>, _candidates: u64, _band: Band) -> u32 {
-        0
-    }
-    fn flush(&self) {}
-    fn last_look(&self) -> bool {
-        false
-    }
-    fn woken(&self) {}
-}
-
-/// What an executor does when there is nothing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Looks again, for ever. For cores that have nothing else to do.
-    Poll,
-    /// Looks again for a measured while and then sleeps; sleeps at once where cores are oversubscribed.
-    Adaptive,
-    /// Sleeps at once.
-    Park,
-}
-
-/// Sizes of an executor, fixed at set-up.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// Task entries, those of all handlers included; at most 65 535.
-    pub tasks: usize,
-    /// Timers that can be armed at the same time.
-    pub timers: usize,
-    /// Ready tasks polled in a turn before the lanes are looked at again.
-    pub quantum: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            tasks: 1024,
-            timers: 256,
-            quantum: 64,
-        }
-    }
-}
-
-/// Why an executor could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewExecutorError {
-    /// The process has as many executors as it can have: end one first.
-    TooManyExecutors,
-    /// More than 65 535 task entries were asked for.
-    TooManyTasks(usize),
-}
-
-impl fmt::Display for NewExecutorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NewExecutorError::TooManyExecutors => f.write_str("the process has 64 executors"),
-            NewExecutorError::TooManyTasks(n) => {
-                write!(
-                    f,
-                    "{n} task entries asked for, at most {MAX_TASKS} are possible"
-                )
-            }
-        }
-    }
-}
-
-impl core::error::Error for NewExecutorError {}
-
-impl From<TooManyExecutors> for NewExecutorError {
-    fn from(_: TooManyExecutors) -> Self {
-        NewExecutorError::TooManyExecutors
-    }
-}
 
 /// What stands behind an executor and its handles.
 pub struct Local<P: Platform> {
@@ -207,31 +82,6 @@ impl<P: Platform> Drop for Executor<P> {
         self.0.0.core.clear();
     }
 }
-
-/// Why an executor did not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunError {
-    /// It was driven from inside one of its own tasks: await instead.
-    Nested,
-    /// There was no free task entry for the future: configure a larger table.
-    TableFull(TableFull),
-    /// It was ended while it ran.
-    Ended,
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::Nested => f.write_str(
-                "an executor cannot be run from inside one of its own tasks; await instead",
-            ),
-            RunError::TableFull(error) => error.fmt(f),
-            RunError::Ended => f.write_str("the executor was ended while it ran"),
-        }
-    }
-}
-
-impl core::error::Error for RunError {}
 
 impl<P: Platform> Executor<P> {
     /// Makes an executor on `platform` whose senders read the state word `state`.
@@ -647,29 +497,5 @@ impl<P: Platform> Drop for Local<P> {
         self.core.clear();
         // A guard that was forgotten would leave it current.
         leave::<P>(&self.core);
-    }
-}
-
-/// What watchers on other threads may see of an executor that no longer answers.
-#[derive(Clone, Copy)]
-pub struct Watch(&'static Foreign);
-
-impl Watch {
-    /// Turns done so far; when this stands still, a task does not come back from its poll, or the executor sleeps.
-    pub fn turns(&self) -> u64 {
-        self.0.turns.load(Ordering::Relaxed)
-    }
-
-    /// The task that was polled last.
-    pub fn last_polled(&self) -> Option<u16> {
-        match self.0.running.load(Ordering::Relaxed) {
-            u32::MAX => None,
-            index => Some(index as u16),
-        }
-    }
-
-    /// Whether the executor sleeps or is about to.
-    pub fn is_sleeping(&self) -> bool {
-        self.0.is_sleeping()
     }
 }
