@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::fuzz;
 use crate::links;
 use crate::process::{Workspace, run_until};
-use crate::tools::{BARE_TARGET, Nightly, ensure_bare_target};
+use crate::tools::{Nightly, bare_build};
 
 /// One stage.
 pub struct Stage {
@@ -166,12 +166,10 @@ fn test(context: &Context) -> Result<Outcome, Error> {
 }
 
 fn no_std(context: &Context) -> Result<Outcome, Error> {
-    if let Err(reason) = ensure_bare_target(&context.workspace) {
-        return Ok(Outcome::NotRun(reason));
-    }
-    let mut command = context
-        .workspace
-        .cargo(["build", "--lib", "--target", BARE_TARGET]);
+    let mut command = match bare_build(&context.workspace) {
+        Ok(command) => command,
+        Err(reason) => return Ok(Outcome::NotRun(reason)),
+    };
     for library in bare_libraries(&context.workspace.root)? {
         command.args(["--package", &library]);
     }
