@@ -159,12 +159,7 @@ impl<P: Platform> Buffer<P> {
     ///
     /// [`TooLong`]; the buffer is unchanged then.
     pub fn write(&mut self, data: &[u8]) -> Result<(), TooLong> {
-        if data.len() > self.bytes.len() {
-            return Err(TooLong {
-                len_bytes: data.len(),
-                capacity_bytes: self.bytes.len(),
-            });
-        }
+        check_fits(&self.bytes, data.len())?;
         self.len_bytes = self.bytes.copy_from(data);
         Ok(())
     }
@@ -173,6 +168,16 @@ impl<P: Platform> Buffer<P> {
         let entry = core::mem::replace(&mut self.entry, NO_ENTRY);
         (self.connection.clone(), entry, self.len_bytes)
     }
+}
+
+fn check_fits(bytes: &WriteBytes, len_bytes: usize) -> Result<(), TooLong> {
+    if len_bytes > bytes.len() {
+        return Err(TooLong {
+            len_bytes,
+            capacity_bytes: bytes.len(),
+        });
+    }
+    Ok(())
 }
 
 impl<P: Platform> Drop for Buffer<P> {
@@ -222,12 +227,7 @@ impl BulkOut {
     ///
     /// [`TooLong`]; the answer is unchanged then.
     pub fn write(&mut self, data: &[u8]) -> Result<(), TooLong> {
-        if data.len() > self.bytes.len() {
-            return Err(TooLong {
-                len_bytes: data.len(),
-                capacity_bytes: self.bytes.len(),
-            });
-        }
+        check_fits(&self.bytes, data.len())?;
         self.len_bytes = self.bytes.copy_from(data);
         Ok(())
     }
@@ -238,12 +238,7 @@ impl BulkOut {
     ///
     /// [`TooLong`]; the answer is unchanged then.
     pub fn write_shared(&mut self, data: &ReadBytes) -> Result<(), TooLong> {
-        if data.len() > self.bytes.len() {
-            return Err(TooLong {
-                len_bytes: data.len(),
-                capacity_bytes: self.bytes.len(),
-            });
-        }
+        check_fits(&self.bytes, data.len())?;
         self.len_bytes = self.bytes.copy_from_shared(data);
         Ok(())
     }
