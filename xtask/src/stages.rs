@@ -311,6 +311,8 @@ fn sanitizer(context: &Context, runtime: &str, flags: &str) -> Result<Outcome, E
             "TSAN_OPTIONS",
             format!("suppressions={}", suppressions.display()),
         )
+        // Tests then run on libtest's main thread: what it does to hand them to others is not instrumented.
+        .env("RUST_TEST_THREADS", "1")
         .env("CARGO_TARGET_DIR", context.workspace.target.join(runtime));
     context.run(&mut command)?;
     Ok(Outcome::Passed)
