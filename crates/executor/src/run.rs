@@ -274,13 +274,15 @@ impl<P: Platform> Handle<P> {
         loop {
             let done = local.work(source);
             busy_turns += 1;
-            let ended = !local.core.is_live(root.index);
+            // The output first: the root's entry may have been taken by another task in the turn in which it finished.
+            let output = root.output();
+            let ended = output.is_some() || !local.core.is_live(root.index);
             if done == 0 || ended || busy_turns >= FLUSH_TURNS {
                 source.flush();
                 busy_turns = 0;
             }
             if ended {
-                return root.output().ok_or(RunError::Ended);
+                return output.ok_or(RunError::Ended);
             }
             if done == 0 {
                 local.idle(source, mode);
