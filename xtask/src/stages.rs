@@ -134,7 +134,7 @@ pub const STAGES: &[Stage] = &[
 const OUTER_MANIFESTS: &[&str] = &["bench/peers/Cargo.toml", "tests/fuzz/Cargo.toml"];
 
 /// What the sanitizers look at.
-const SANITIZED: &[&str] = &["baton-executor", "baton-rpc", "baton-inbox", "baton-trace"];
+const SANITIZED: &[&str] = &["baton-executor", "baton-rpc", "baton-inbox"];
 
 fn fmt(context: &Context) -> Result<Outcome, Error> {
     let workspace = &context.workspace;
@@ -305,9 +305,9 @@ fn sanitizer(context: &Context, runtime: &str, flags: &str) -> Result<Outcome, E
         command.args(["--package", package]);
     }
     if runtime == "asan" {
-        // Its control thread hands events over under the standard library's mutex, whose slow way is not instrumented: the thread
-        // sanitizer then sees races that are none.
-        command.args(["--package", "baton-linux"]);
+        // Their tests start threads and hand things over under the standard library's mutexes, which are not instrumented: the
+        // thread sanitizer then sees races that are none.
+        command.args(["--package", "baton-linux", "--package", "baton-trace"]);
     }
     let suppressions = context.workspace.root.join("xtask/tsan-suppressions.txt");
     command
