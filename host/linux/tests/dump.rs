@@ -72,8 +72,11 @@ fn baton_dump(args: &[&str]) -> String {
 /// A client in this process, on a thread of its own, that asks for `number` and waits.
 fn ask(name: &ServiceName, number: u64) -> std::thread::JoinHandle<()> {
     let name = name.clone();
-    std::thread::spawn(move || {
+    let (started, is_started) = std::sync::mpsc::channel();
+    let client = std::thread::spawn(move || {
         let node = start("waiting client");
+        // Before that, this process runs no Baton, and a dump of it is refused.
+        started.send(()).unwrap();
         let wants = Wants {
             credits: 4,
             ..Wants::default()
@@ -87,7 +90,9 @@ fn ask(name: &ServiceName, number: u64) -> std::thread::JoinHandle<()> {
             slow.ask(number).await.unwrap_err();
         };
         node.run_until(Mode::Park, work).unwrap();
-    })
+    });
+    is_started.recv().unwrap();
+    client
 }
 
 fn until(pids: &[&str], all: &[&str]) -> String {
