@@ -133,8 +133,12 @@ pub const STAGES: &[Stage] = &[
 /// Workspaces of their own, which cargo leaves out of the main one.
 const OUTER_MANIFESTS: &[&str] = &["bench/peers/Cargo.toml", "tests/fuzz/Cargo.toml"];
 
-/// What the sanitizers look at.
+/// What both sanitizers look at.
 const SANITIZED: &[&str] = &["baton-executor", "baton-rpc", "baton-inbox"];
+
+/// What the address sanitizer alone looks at: these tests start threads and hand things over under the standard library's
+/// mutexes, which are not instrumented, so that the thread sanitizer sees races that are none.
+const THREADED: &[&str] = &["baton-linux", "baton-trace"];
 
 fn fmt(context: &Context) -> Result<Outcome, Error> {
     let workspace = &context.workspace;
@@ -274,16 +278,22 @@ fn test_binary(context: &Context, name: &str, amount: &str, value: u64) -> Resul
 }
 
 fn address_sanitizer(context: &Context) -> Result<Outcome, Error> {
-    sanitizer(context, "asan", "-Zsanitizer=address")
+    let packages = [SANITIZED, THREADED].concat();
+    sanitizer(context, "asan", "-Zsanitizer=address", &packages)
 }
 
 fn thread_sanitizer(context: &Context) -> Result<Outcome, Error> {
     // The standard library comes without the sanitizer; the second flag allows the mixture.
     let flags = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer";
-    sanitizer(context, "tsan", flags)
+    sanitizer(context, "tsan", flags, SANITIZED)
 }
 
-fn sanitizer(context: &Context, runtime: &str, flags: &str) -> Result<Outcome, Error> {
+fn sanitizer(
+    context: &Context,
+    runtime: &str,
+    flags: &str,
+    packages: &[&str],
+) -> Result<Outcome, Error> {
     let nightly = match Nightly::find() {
         Ok(nightly) => nightly,
         Err(reason) => return Ok(Outcome::NotRun(reason)),
@@ -301,13 +311,8 @@ fn sanitizer(context: &Context, runtime: &str, flags: &str) -> Result<Outcome, E
         nightly.host(),
     ];
     let mut command = context.workspace.cargo(args);
-    for package in SANITIZED {
+    for package in packages {
         command.args(["--package", package]);
-    }
-    if runtime == "asan" {
-        // Their tests start threads and hand things over under the standard library's mutexes, which are not instrumented: the
-        // thread sanitizer then sees races that are none.
-        command.args(["--package", "baton-linux", "--package", "baton-trace"]);
     }
     let suppressions = context.workspace.root.join("xtask/tsan-suppressions.txt");
     command
