@@ -210,7 +210,7 @@ fn task_wakes<U: Publication>(load: Load) -> Result<u64, HarnessError> {
     let mut turns = node.executor().turns().map_err(failed)?;
     let mut polls = 0;
     for _ in 0..load.rounds {
-        polls += u64::from(turns.turn(&()));
+        polls += u64::from(turns.turn(&(), &mut ()));
     }
     Ok(polls)
 }

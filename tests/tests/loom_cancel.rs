@@ -21,7 +21,10 @@ use baton_inbox::{
     Bell, InSlot, Info, Kind, LaneReader, Link, LinkParts, OwnState, Platform, Publication, Status,
     TailWord, Token, sender_fence,
 };
-use baton_rpc::{Binding, CallError, Config, Interface, Mode, Node, OneWay, Request, Service};
+use baton_rpc::{
+    Binding, CallError, CellSize, Config, FreeCell, Interface, Mode, Node, OneWay, Request,
+    Service, Started,
+};
 use baton_shm::{ReadSlots, Word};
 use baton_trace::Ring;
 use loom::thread;
@@ -95,15 +98,8 @@ struct Echo {
     waker: RefCell<Option<Waker>>,
 }
 
-impl<P: Platform> Service<P> for Echo {
-    const INTERFACE: Interface = Interface {
-        name: "Echo",
-        hash: 0,
-        methods: &["echo"],
-    };
-
-    async fn serve(self: Rc<Self>, request: Request<P>) {
-        let number = request.args::<u64>().expect("a number");
+impl Echo {
+    async fn echo(&self, number: u64) -> u64 {
         let mut left = self.polls;
         poll_fn(|context| {
             if left == 0 {
@@ -120,10 +116,26 @@ impl<P: Platform> Service<P> for Echo {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-        request.reply(number);
+        number
+    }
+}
+
+impl<P: Platform> Service<P> for Echo {
+    const INTERFACE: Interface = Interface {
+        name: "Echo",
+        hash: 0,
+        methods: &["echo"],
+    };
+
+    fn serve<'a>(&'a self, request: Request<'a, P>, cell: FreeCell<'a, P>) -> Started {
+        let number = request.args::<u64>().expect("a number");
+        let reply = request.into_reply();
+        cell.start(self.echo(number), move |number| reply.send(number))
     }
 
-    fn notify(&self, _message: OneWay<P>) {
+    fn fit(_size: &mut CellSize) {}
+
+    fn notify(&self, _message: OneWay<'_, P>) {
         unreachable!("nothing is sent one way");
     }
 }

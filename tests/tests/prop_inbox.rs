@@ -7,7 +7,7 @@ use baton_inbox::{
     BANDS, Band, InSlot, Info, Kind, LaneReader, LaneWriter, Link, LinkParts, OwnState, PeerState,
     Publication, RegionLayout, Scan, TailWord, Token, sender_fence,
 };
-use baton_shm::{HeapWords, ReadSlots, WriteSlots};
+use baton_shm::{HeapWords, ReadSlots, SLOT_STRIDE_WORDS, WriteSlots};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, VecDeque};
@@ -59,7 +59,7 @@ struct Lane<U: Publication> {
 
 impl<U: Publication> Lane<U> {
     fn new(bits: u32, start: u32) -> Self {
-        let region = HeapWords::region(8 + (8 << bits));
+        let region = HeapWords::region(8 + (SLOT_STRIDE_WORDS << bits));
         let slots = WriteSlots::new(&region, 8, bits).unwrap();
         let writer = LaneWriter::new(slots, region.word(0).unwrap(), start);
         let region = region.read_only();

@@ -25,6 +25,8 @@ const END: u32 = u32::MAX;
 const FREE: u32 = u32::MAX - 1;
 /// Claimed by a wake that has not pushed it yet.
 const CLAIMED: u32 = u32::MAX - 2;
+/// In `running`: the poll of the task has ended.
+pub(crate) const ENDED: u32 = 1 << 16;
 
 /// What foreign threads may touch of an executor.
 pub struct Foreign {
@@ -33,7 +35,7 @@ pub struct Foreign {
     sleeping: AtomicBool,
     bell_lock: AtomicBool,
     bell: UnsafeCell<Option<Box<dyn Bell>>>,
-    /// For watchers: turns so far, and the task that is being polled (`u32::MAX` for none).
+    /// For watchers: turns so far, and the task that is being polled, or was polled last with [`ENDED`] (`u32::MAX` at first).
     pub(crate) turns: AtomicU64,
     pub(crate) running: AtomicU32,
 }
@@ -136,11 +138,11 @@ impl Foreign {
         self.sleeping.load(Ordering::Relaxed)
     }
 
-    /// Counts a turn. Called by the executor only.
-    #[inline]
-    pub(crate) fn count_turn(&self) {
+    /// Counts turns. Called by the executor only.
+    pub(crate) fn count_turns(&self, more: u32) {
         // Relaxed load and store: there is one writer.
-        let turns = self.turns.load(Ordering::Relaxed).wrapping_add(1);
+        let turns = self.turns.load(Ordering::Relaxed);
+        let turns = turns.wrapping_add(more.into());
         self.turns.store(turns, Ordering::Relaxed);
     }
 

@@ -3,33 +3,164 @@
 //! A polled future must not move, so a handler is written into its cell before its first poll. If that poll finishes it, the
 //! cell is free again at once and the task table never hears of it; only a handler that waits becomes a task. The cell's number
 //! is the credit's, so an answer, a CANCEL or a second request on the same credit finds it without a search.
+//!
+//! Handlers borrow what they all need (the service, the connection) from the pool, so starting one counts no references.
+//!
+//! ```text
+//!   pool ── shared: Box<H>  ◀── borrowed by every future in a cell
+//!        └─ cells:  | busy | future ........ | busy | future ........ | ...
+//! ```
+//!
+//! Invariants: a cell that is busy holds a future, whose type only the functions know that were stored with it in the task table, or a
+//! future is just being made or polled for the first time in it; `shared` outlives every future in a cell. [`Pool`]'s destructor drops the
+//! futures first, and leaks cells and `shared` together if one of them is running.
 
 use crate::run::{Handle, Local};
-use crate::table::{Body, TableFull};
+use crate::table::{Body, Core, TableFull};
 use crate::waker::waker;
+use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use baton_inbox::{Band, Platform};
-use core::cell::{Cell, UnsafeCell};
+use baton_inbox::{Band, Platform, Publication};
+use core::cell::Cell;
 use core::future::Future;
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::pin::Pin;
-use core::task::Context;
+use core::ptr::NonNull;
+use core::task::{Context, Poll, Waker};
 
-/// A place for one future.
-struct PoolCell<F> {
-    /// Whether a future is in it, running its first poll or waiting.
-    busy: Cell<bool>,
-    future: UnsafeCell<MaybeUninit<F>>,
+/// Alignment of a cell and of the future in it.
+const CELL_ALIGN: usize = 16;
+/// From the beginning of a cell, which says whether it is busy, to the future in it.
+const FUTURE: usize = CELL_ALIGN;
+
+/// How large the cells of a pool must be: as large as the largest future that is to fit.
+///
+/// A future that is larger than its pool's cells, or must be aligned to more than 16 bytes, is put on the heap when it is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellSize {
+    future_bytes: usize,
 }
 
-/// Cells for futures of one type, each with a task entry of its own.
-pub struct Pool<P: Platform, F: Future<Output = ()>> {
+impl CellSize {
+    /// Makes room for what `_make` would return, a future and what is done with its output; it is not called.
+    #[inline]
+    pub fn fit<A, F: Future, K: FnOnce(F::Output)>(&mut self, _make: impl FnOnce(A) -> (F, K)) {
+        if fits_in_cells::<Handler<F, K>>() {
+            self.future_bytes = self.future_bytes.max(size_of::<Handler<F, K>>());
+        }
+    }
+
+    /// Bytes from one cell to the next. There is always room for a pointer to a future on the heap.
+    fn stride(self) -> usize {
+        let future_bytes = self.future_bytes.max(size_of::<usize>());
+        FUTURE + future_bytes.next_multiple_of(CELL_ALIGN)
+    }
+}
+
+const fn fits_in_cells<F>() -> bool {
+    align_of::<F>() <= CELL_ALIGN
+}
+
+/// Raw room for `count` futures.
+struct Cells {
+    base: NonNull<u8>,
+    stride: usize,
+    count: usize,
+}
+
+impl Cells {
+    fn layout(&self) -> Option<Layout> {
+        let bytes = self.stride.checked_mul(self.count)?;
+        Layout::from_size_align(bytes, CELL_ALIGN).ok()
+    }
+
+    /// # Panics
+    ///
+    /// When so many cells exceed the address space, as a vector of them would.
+    fn new(size: CellSize, count: usize) -> Self {
+        let mut cells = Cells {
+            base: NonNull::dangling(),
+            stride: size.stride(),
+            count,
+        };
+        let layout = cells.layout();
+        let layout = layout.expect("a pool exceeds the address space");
+        if layout.size() != 0 {
+            // SAFETY: the size is not zero.
+            let base = unsafe { alloc(layout) };
+            cells.base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
+        }
+        for index in 0..count {
+            // SAFETY: the first byte of a cell that was just allocated.
+            unsafe { cells.cell(index).0.write(Cell::new(false)) };
+        }
+        cells
+    }
+
+    /// Cell `index`, which is below `count`.
+    #[inline(always)]
+    fn cell(&self, index: usize) -> CellRef {
+        debug_assert!(index < self.count);
+        // SAFETY: private, and every caller keeps `index` below `count`: so the address lies inside the allocation.
+        CellRef(unsafe { self.base.add(index * self.stride) }.cast())
+    }
+
+    #[inline(always)]
+    fn get(&self, index: u16) -> Option<CellRef> {
+        (usize::from(index) < self.count).then(|| self.cell(usize::from(index)))
+    }
+
+    fn all_free(&self) -> bool {
+        (0..self.count).all(|index| !self.cell(index).is_busy())
+    }
+}
+
+impl Drop for Cells {
+    fn drop(&mut self) {
+        if let Some(layout) = self.layout()
+            && layout.size() != 0
+        {
+            // SAFETY: allocated in `new` with this very layout.
+            unsafe { dealloc(self.base.as_ptr(), layout) };
+        }
+    }
+}
+
+/// One cell of a pool that is alive, by the word that says whether it is busy.
+#[derive(Clone, Copy)]
+struct CellRef(NonNull<Cell<bool>>);
+
+impl CellRef {
+    #[inline(always)]
+    fn is_busy(self) -> bool {
+        // SAFETY: `Cells` made it, and wrote the byte; cells are freed only when none is in use any more.
+        unsafe { self.0.as_ref() }.get()
+    }
+
+    #[inline(always)]
+    fn set_busy(self, busy: bool) {
+        // SAFETY: as in `is_busy`.
+        unsafe { self.0.as_ref() }.set(busy);
+    }
+
+    /// Where what is in the cell is, or goes.
+    #[inline(always)]
+    fn handler<F, K>(self) -> *mut Handler<F, K> {
+        // SAFETY: a cell is longer than `FUTURE` bytes.
+        unsafe { self.0.cast::<u8>().add(FUTURE) }.as_ptr().cast()
+    }
+}
+
+/// Cells for handlers, each with a task entry of its own, and what the handlers share.
+pub struct Pool<P: Platform, H: 'static> {
     local: Rc<Local<P>>,
     first: u16,
     name: &'static str,
-    // `Drop` may have to leak it.
-    cells: ManuallyDrop<Box<[PoolCell<F>]>>,
+    // `Drop` may have to leak both.
+    cells: ManuallyDrop<Cells>,
+    shared: ManuallyDrop<Box<H>>,
 }
 
 /// What became of a future that was started in a cell.
@@ -45,8 +176,8 @@ pub enum Started {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellInUse;
 
-impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
-    /// A pool of `count` cells whose tasks run in `band`.
+impl<P: Platform, H: 'static> Pool<P, H> {
+    /// A pool of `count` cells of `size` whose tasks run in `band`.
     ///
     /// # Errors
     ///
@@ -56,6 +187,8 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
         count: usize,
         band: Band,
         name: &'static str,
+        size: CellSize,
+        shared: H,
     ) -> Result<Self, TableFull> {
         let local = executor.local().clone();
         let first = local.core.reserve(count, band)?;
@@ -63,20 +196,20 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
             local,
             first,
             name,
-            cells: ManuallyDrop::new(
-                (0..count)
-                    .map(|_| PoolCell {
-                        busy: Cell::new(false),
-                        future: UnsafeCell::new(MaybeUninit::uninit()),
-                    })
-                    .collect(),
-            ),
+            cells: ManuallyDrop::new(Cells::new(size, count)),
+            shared: ManuallyDrop::new(Box::new(shared)),
         })
+    }
+
+    /// What all handlers share.
+    #[inline]
+    pub fn shared(&self) -> &H {
+        &self.shared
     }
 
     /// How many cells there are.
     pub fn capacity(&self) -> usize {
-        self.cells.len()
+        self.cells.count
     }
 
     /// The task entry of cell `index`.
@@ -91,75 +224,44 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
         usize::from(index) < self.capacity() && self.local.core.is_live(self.task(index))
     }
 
-    /// Writes the future that `make` returns into cell `index` and polls it once.
+    /// Has `begin` start a future in cell `index`; it may borrow what the pool's handlers share.
     ///
-    /// A future that has finished is not dropped but forgotten: an `async` block has nothing left then, and the call to its
-    /// destructor is spared. Another kind of future leaks what it still holds.
+    /// Its task counts as running until the next one does, or until [`Pool::end_start`]: once for many starts.
     ///
     /// # Errors
     ///
-    /// [`CellInUse`]; `make` has not been called then.
+    /// [`CellInUse`]; `begin` has not been called then.
     #[inline(always)]
-    pub fn start(&self, index: u16, make: impl FnOnce() -> F) -> Result<Started, CellInUse> {
-        let cell = self.cells.get(usize::from(index)).ok_or(CellInUse)?;
-        if cell.busy.replace(true) {
+    pub fn start(
+        &self,
+        index: u16,
+        begin: impl for<'a> FnOnce(&'a H, FreeCell<'a, P>) -> Started,
+    ) -> Result<Started, CellInUse> {
+        let cell = self.cells.get(index).ok_or(CellInUse)?;
+        if cell.is_busy() {
             return Err(CellInUse);
         }
-        let data: *mut PoolCell<F> = core::ptr::from_ref(cell).cast_mut();
+        cell.set_busy(true);
         let core = &self.local.core;
         let task = self.task(index);
         core.begin_poll(task);
-        let panicked = FreeOnPanic(&cell.busy);
-        let future = make();
-        core::mem::forget(panicked);
-        // SAFETY: the cell was not busy, so no future is in it and nobody is inside one.
-        unsafe { cell.future.get().cast::<F>().write(future) };
-        // SAFETY: the future was just written and does not move while the cell is busy: cells stay where they are (`Drop`
-        // leaks them rather than free a busy one).
-        let finished = unsafe { poll_in_place::<P, F>(data.cast(), core.waker_data(task)) };
-        core.end_poll();
-        if finished {
-            return Ok(Started::Finished);
-        }
-        core.set_live(
-            task,
-            Body {
-                poll: poll::<P, F>,
-                cancel: cancel::<F>,
-                data: data.cast(),
+        Ok(begin(
+            &self.shared,
+            FreeCell {
+                core,
+                cell,
+                room: self.cells.stride,
+                task,
+                name: self.name,
+                lent: PhantomData,
             },
-            self.name,
-        );
-        Ok(Started::Waits(task))
+        ))
     }
 
-    /// Writes the future that `make` returns into cell `index` and puts its task into the ready queue, without polling it.
-    ///
-    /// # Errors
-    ///
-    /// [`CellInUse`]; `make` has not been called then.
-    pub fn place(&self, index: u16, make: impl FnOnce() -> F) -> Result<u16, CellInUse> {
-        let cell = self.cells.get(usize::from(index)).ok_or(CellInUse)?;
-        if cell.busy.replace(true) {
-            return Err(CellInUse);
-        }
-        let data: *mut PoolCell<F> = core::ptr::from_ref(cell).cast_mut();
-        let future = make();
-        // SAFETY: as in `start`.
-        unsafe { cell.future.get().cast::<F>().write(future) };
-        let task = self.task(index);
-        let core = &self.local.core;
-        core.set_live(
-            task,
-            Body {
-                poll: poll::<P, F>,
-                cancel: cancel::<F>,
-                data: data.cast(),
-            },
-            self.name,
-        );
-        core.wake(task);
-        Ok(task)
+    /// No handler is running any more.
+    #[inline]
+    pub fn end_start(&self) {
+        self.local.core.end_poll();
     }
 
     /// Drops the future in cell `index`, if one waits there; says whether one did.
@@ -168,87 +270,192 @@ impl<P: Platform, F: Future<Output = ()> + 'static> Pool<P, F> {
     }
 }
 
-impl<P: Platform, F: Future<Output = ()>> Drop for Pool<P, F> {
+impl<P: Platform, H: 'static> Drop for Pool<P, H> {
     fn drop(&mut self) {
-        for index in 0..self.cells.len() {
+        for index in 0..self.cells.count {
             self.local.core.cancel_now(self.first + index as u16);
         }
-        // Otherwise one of the handlers is being polled right now and dropped its own pool. Its cell must outlive it.
-        if self.cells.iter().all(|cell| !cell.busy.get()) {
-            self.local.core.release(self.first, self.cells.len());
-            // SAFETY: the pool is being dropped and does not touch the cells again.
+        // Otherwise one of the handlers is being polled right now and dropped its own pool. Its cell, and what it borrows, must
+        // outlive it.
+        if self.cells.all_free() {
+            self.local.core.release(self.first, self.cells.count);
+            // SAFETY: the pool is being dropped and does not touch the cells again; no future is in them.
             unsafe { ManuallyDrop::drop(&mut self.cells) };
+            // SAFETY: as above; whoever borrowed it is gone.
+            unsafe { ManuallyDrop::drop(&mut self.shared) };
         }
     }
 }
 
-/// Polls the future in a cell; when it has finished, the cell is free again.
+/// The right to start one future in one cell. Dropped unused, it gives the cell back.
 ///
-/// The future's destructor does not run then: what is started here is an `async` block or leaves nothing to drop like one,
-/// see [`Pool::start`].
+/// `'a` stands for as long as the pool's futures may live; whatever such a future borrows must live at least as long.
+pub struct FreeCell<'a, P: Platform> {
+    core: &'a Core,
+    cell: CellRef,
+    /// Bytes of the cell.
+    room: usize,
+    task: u16,
+    name: &'static str,
+    /// Invariant in `'a`, so that nobody can make it shorter than what `Pool::start` lent.
+    lent: PhantomData<Cell<&'a P>>,
+}
+
+impl<P: Platform> Drop for FreeCell<'_, P> {
+    #[inline]
+    fn drop(&mut self) {
+        self.cell.set_busy(false);
+    }
+}
+
+impl<'a, P: Platform> FreeCell<'a, P> {
+    /// Writes `future` into the cell and polls it once; when it finishes, now or later, `next` is called with its output. (With a
+    /// dispatcher between, for comparison, it is only made ready.)
+    ///
+    /// Dropped before that, `future` is dropped first and `next` after it, uncalled. Both stay where they were written: an `async` block
+    /// around them would copy `future`, arguments and all, into itself before the first poll.
+    ///
+    /// They find room in the cell if [`CellSize::fit`] was told of their types, and are put on the heap otherwise.
+    #[inline(always)]
+    pub fn start<F, K>(self, future: F, next: K) -> Started
+    where
+        F: Future + 'a,
+        K: FnOnce(F::Output) + 'a,
+    {
+        let room = self.room;
+        if const { fits_in_cells::<Handler<F, K>>() } && FUTURE + size_of::<Handler<F, K>>() <= room
+        {
+            self.start_in_cell(future, next)
+        } else {
+            self.start_on_heap(future, next)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn start_on_heap<F, K>(self, future: F, next: K) -> Started
+    where
+        F: Future + 'a,
+        K: FnOnce(F::Output) + 'a,
+    {
+        // The smallest cell has room for a pointer and nothing.
+        let both = async move { next(future.await) };
+        self.start_in_cell(Box::pin(both), |()| {})
+    }
+
+    #[inline(always)]
+    fn start_in_cell<F, K>(self, future: F, next: K) -> Started
+    where
+        F: Future + 'a,
+        K: FnOnce(F::Output) + 'a,
+    {
+        let cell = self.cell;
+        let handler = Handler { future, next };
+        // SAFETY: the cell is busy with this start, so nothing is in it; the caller checked that there is room and that a cell's
+        // alignment is enough.
+        unsafe { cell.handler::<F, K>().write(handler) };
+        let (core, task, name) = (self.core, self.task, self.name);
+        // From here on the handler is responsible for the cell.
+        core::mem::forget(self);
+        if !P::Publication::DISPATCHED {
+            let waker = waker::<P>(core.waker_data(task));
+            // SAFETY: the handler was just written and does not move while the cell is busy: cells stay where they are (`Pool`'s
+            // destructor leaks them rather than free a busy one), and so does what it borrows.
+            let finished = unsafe { poll_in_place::<F, K>(cell, &waker) };
+            if finished {
+                return Started::Finished;
+            }
+        }
+        core.set_live(
+            task,
+            Body {
+                poll: poll::<F, K>,
+                cancel: cancel::<F, K>,
+                data: cell.0.as_ptr().cast(),
+            },
+            name,
+        );
+        if P::Publication::DISPATCHED {
+            core.wake(task);
+        }
+        Started::Waits(task)
+    }
+}
+
+/// What is in a busy cell: both are there until the future has finished.
+struct Handler<F, K> {
+    future: F,
+    next: K,
+}
+
+/// Polls the handler in a cell; when it has finished, it is gone and the cell is free again.
 ///
 /// # Safety
 ///
-/// `data` points to a busy cell whose future has not finished.
-unsafe fn poll<P: Platform, F: Future<Output = ()>>(data: *mut (), waker_data: usize) -> bool {
+/// `data` points to a busy cell with a `Handler<F, K>` that has not finished and is not being polled.
+unsafe fn poll<F: Future, K: FnOnce(F::Output)>(data: *mut (), waker: &Waker) -> bool {
+    // SAFETY: the caller promises a cell, which is not at address zero.
+    let cell = CellRef(unsafe { NonNull::new_unchecked(data.cast()) });
     // SAFETY: the caller promises the same.
-    unsafe { poll_in_place::<P, F>(data, waker_data) }
+    unsafe { poll_in_place::<F, K>(cell, waker) }
 }
 
-/// As [`poll`], but always part of its caller: right after the future was written, the compiler knows its state.
+/// As [`poll`], but always part of its caller: right after the handler was written, the compiler knows its state.
 ///
 /// # Safety
 ///
 /// As for [`poll`].
 #[inline(always)]
-unsafe fn poll_in_place<P: Platform, F: Future<Output = ()>>(
-    data: *mut (),
-    waker_data: usize,
-) -> bool {
-    // SAFETY: the caller promises a cell. Only shared references to cells exist.
-    let cell = unsafe { &*data.cast::<PoolCell<F>>() };
-    let waker = waker::<P>(waker_data);
-    let mut context = Context::from_waker(&waker);
+unsafe fn poll_in_place<F: Future, K: FnOnce(F::Output)>(cell: CellRef, waker: &Waker) -> bool {
+    let mut context = Context::from_waker(waker);
+    let handler = cell.handler::<F, K>();
+    let panicked = DropOnPanic::<F, K>(cell, PhantomData);
     // SAFETY: the cell is busy, so there is a future, pinned in it; polls do not nest, so this is the only reference to it.
-    let future = unsafe { Pin::new_unchecked((*cell.future.get()).assume_init_mut()) };
-    let panicked = DropOnPanic(cell);
-    let finished = future.poll(&mut context).is_ready();
+    let future = unsafe { Pin::new_unchecked(&mut (*handler).future) };
+    let polled = future.poll(&mut context);
     core::mem::forget(panicked);
-    if finished {
-        cell.busy.set(false);
-    }
-    finished
+    let Poll::Ready(output) = polled else {
+        return false;
+    };
+    let _free = FreeAfter(cell);
+    // SAFETY: `next` is taken once: nothing touches the handler again, and the cell is busy until both are gone.
+    let next = unsafe { (&raw const (*handler).next).read() };
+    // SAFETY: it has finished, so nothing polls it again; dropped in place, as pinning wants it.
+    unsafe { (&raw mut (*handler).future).drop_in_place() };
+    next(output);
+    true
 }
 
-/// Frees a cell whose future was never made.
-struct FreeOnPanic<'a>(&'a Cell<bool>);
+/// Gives a cell back whose handler is gone, also when its destructor panicked.
+struct FreeAfter(CellRef);
 
-impl Drop for FreeOnPanic<'_> {
+impl Drop for FreeAfter {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.0.set(false);
+        self.0.set_busy(false);
     }
 }
 
-/// Drops a future whose poll panicked, and frees its cell: the peer may use the credit again.
-struct DropOnPanic<'a, F>(&'a PoolCell<F>);
+/// Drops a handler whose poll panicked, and frees its cell: the peer may use the credit again.
+struct DropOnPanic<F, K>(CellRef, PhantomData<(F, K)>);
 
-impl<F> Drop for DropOnPanic<'_, F> {
+impl<F, K> Drop for DropOnPanic<F, K> {
     fn drop(&mut self) {
-        // SAFETY: only dropped when the poll unwound. The future is in its busy cell, the reference that polled it is gone,
-        // and `Core::poll` and `Pool::start` forget the task, so nothing reaches it again.
-        unsafe { self.0.future.get().cast::<F>().drop_in_place() };
-        self.0.busy.set(false);
+        let _free = FreeAfter(self.0);
+        // SAFETY: only dropped when the poll unwound. The handler is in its busy cell, the reference that polled it is gone,
+        // and `Core::poll` and `Pool::start` forget the task, so nothing reaches it again. Fields drop in their order.
+        unsafe { self.0.handler::<F, K>().drop_in_place() };
     }
 }
 
 /// # Safety
 ///
-/// `data` points to a busy cell whose future has not finished and is not running.
-unsafe fn cancel<F>(data: *mut (), _waker_data: usize) -> bool {
-    // SAFETY: the caller promises a cell.
-    let cell = unsafe { &*data.cast::<PoolCell<F>>() };
-    // SAFETY: the cell is busy, so there is a future; it is dropped exactly here.
-    unsafe { cell.future.get().cast::<F>().drop_in_place() };
-    cell.busy.set(false);
+/// `data` points to a busy cell with a `Handler<F, K>` that has not finished and is not running.
+unsafe fn cancel<F, K>(data: *mut (), _waker: &Waker) -> bool {
+    // SAFETY: the caller promises a cell, which is not at address zero.
+    let cell = CellRef(unsafe { NonNull::new_unchecked(data.cast()) });
+    let _free = FreeAfter(cell);
+    // SAFETY: the cell is busy, so there is a handler; it is dropped exactly here, its fields in their order.
+    unsafe { cell.handler::<F, K>().drop_in_place() };
     true
 }

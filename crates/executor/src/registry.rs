@@ -15,11 +15,17 @@ pub const INDEX_BITS: u32 = 16;
 
 const SLOT_BITS: u32 = 6;
 
-/// The executor of a waker: `generation:42 | slot:6`, shifted above the index bits.
+/// Set in every key. With the bit below clear it makes the word one that is no address, so that no other runtime's waker has it.
+const MARK: usize = 1 << (usize::BITS - 1);
+
+/// Bits of the generation in a key.
+const GENERATION_BITS: u32 = usize::BITS - INDEX_BITS - SLOT_BITS - 2;
+
+/// The executor of a waker: `MARK | generation | slot:6`, shifted above the index bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Key(pub(crate) usize);
 
-/// All executor slots of the process are taken: end one first.
+/// All executor slots of the process are taken: end one first. (A slot is given up for good after 2⁴⁰ executors.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyExecutors;
 
@@ -79,7 +85,7 @@ impl Registry {
     pub fn register(&self, tasks: usize) -> Result<(Key, &'static Foreign), TooManyExecutors> {
         for (number, slot) in self.slots.iter().enumerate() {
             let generation = slot.generation.load(Ordering::Relaxed);
-            if generation % 2 == 1 {
+            if generation % 2 == 1 || is_worn_out(generation) {
                 continue;
             }
             // AcqRel: pairs with the Release in `unregister`; from here on the slot is ours.
@@ -106,8 +112,7 @@ impl Registry {
                 }
             };
             foreign.reset();
-            let key = (generation.wrapping_add(1) << SLOT_BITS | number as u64) << INDEX_BITS;
-            return Ok((Key(key as usize), foreign));
+            return Ok((Key::new(generation.wrapping_add(1), number), foreign));
         }
         Err(TooManyExecutors)
     }
@@ -131,8 +136,7 @@ impl Registry {
         let slot = self.slots.get(key.slot())?;
         // Relaxed: a stale answer leads to a spurious poll at worst.
         let generation = slot.generation.load(Ordering::Relaxed);
-        let expected = (key.0 >> (INDEX_BITS + SLOT_BITS)) as u64;
-        if generation & (u64::MAX >> (INDEX_BITS + SLOT_BITS)) != expected {
+        if Key::new(generation, key.slot()) != key {
             return None;
         }
         // Acquire: pairs with the Release store in `register`.
@@ -142,7 +146,18 @@ impl Registry {
     }
 }
 
+/// Whether the next executor of a slot would need a key that there has been before. Where words have 32 bits keys come again after some
+/// executors; a stale wake may then be a spurious one.
+fn is_worn_out(generation: u64) -> bool {
+    usize::BITS >= u64::BITS && generation >> GENERATION_BITS != 0
+}
+
 impl Key {
+    fn new(generation: u64, slot: usize) -> Key {
+        let generation = generation as usize & ((1 << GENERATION_BITS) - 1);
+        Key(MARK | (generation << SLOT_BITS | slot) << INDEX_BITS)
+    }
+
     fn slot(self) -> usize {
         self.0 >> INDEX_BITS & (MAX_EXECUTORS - 1)
     }

@@ -1,13 +1,12 @@
 //! The root task: a future on the stack of whoever runs the executor.
 
 use crate::table::{Body, Core, TableFull};
-use crate::waker::waker;
-use baton_inbox::{Band, Platform};
+use baton_inbox::Band;
 use core::cell::Cell;
 use core::future::Future;
 use core::marker::PhantomPinned;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 /// A future and the place for its result.
 pub(crate) struct Root<F: Future> {
@@ -34,10 +33,7 @@ pub(crate) struct RootTask<'a, F: Future> {
 }
 
 impl<'a, F: Future> RootTask<'a, F> {
-    pub(crate) fn new<P: Platform>(
-        core: &'a Core,
-        root: Pin<&'a mut Root<F>>,
-    ) -> Result<Self, TableFull> {
+    pub(crate) fn new(core: &'a Core, root: Pin<&'a mut Root<F>>) -> Result<Self, TableFull> {
         let index = core.reserve_one(Band::NORMAL)?;
         let data = core::ptr::from_ref(root.as_ref().get_ref())
             .cast_mut()
@@ -45,7 +41,7 @@ impl<'a, F: Future> RootTask<'a, F> {
         core.set_spawned(
             index,
             Body {
-                poll: poll::<P, F>,
+                poll: poll::<F>,
                 cancel: |_data, _waker| true,
                 data,
             },
@@ -70,11 +66,10 @@ impl<F: Future> Drop for RootTask<'_, F> {
 /// # Safety
 ///
 /// `data` points to a pinned `Root<F>` that is alive.
-unsafe fn poll<P: Platform, F: Future>(data: *mut (), waker_data: usize) -> bool {
+unsafe fn poll<F: Future>(data: *mut (), waker: &Waker) -> bool {
     // SAFETY: the caller promises it; only shared references to the root exist, and the future inside is only touched here.
     let root = unsafe { &*data.cast::<Root<F>>() };
-    let waker = waker::<P>(waker_data);
-    let mut context = Context::from_waker(&waker);
+    let mut context = Context::from_waker(waker);
     // SAFETY: the root is pinned, and so is the future in it; polls do not nest.
     let future = unsafe { Pin::new_unchecked(&mut *root.future.get()) };
     match future.poll(&mut context) {

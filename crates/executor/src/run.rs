@@ -16,7 +16,7 @@ use crate::root::{Root, RootTask};
 use crate::source::{ATTEND_TURNS, FLUSH_TURNS, InTurn, Source};
 use crate::table::{ATTEND_SOURCE, ATTEND_TIMERS, Core, MAX_TASKS, NO_TASK, TaskInfo};
 use crate::timer::{DeadlineError, Sleep, Timers};
-use crate::waker::{Entered, enter, leave, task_of};
+use crate::waker::{Entered, enter, leave, task_of, waker};
 use crate::watch::Watch;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -101,7 +101,7 @@ impl<P: Platform> Executor<P> {
         let (key, foreign) = registry().register(config.tasks)?;
         foreign.set_bell(Some(Box::new(platform.own_bell())));
         Ok(Executor(Handle(Rc::new(Local {
-            core: Core::new(key, foreign, trace, config.tasks),
+            core: Core::new(key, foreign, trace, config.tasks, waker::<P>),
             timers: RefCell::new(Timers::new(config.timers)),
             state: OwnState::new(state),
             quantum: config.quantum.max(1),
@@ -167,7 +167,7 @@ impl<P: Platform> Handle<P> {
     /// The task of this executor that `waker` wakes, if it is one of its own.
     #[inline]
     pub fn task_of(&self, waker: &Waker) -> Option<u16> {
-        task_of::<P>(waker, self.waker_key())
+        task_of(waker, self.waker_key())
     }
 
     /// Puts task `index` into the ready queue.
@@ -191,7 +191,7 @@ impl<P: Platform> Handle<P> {
     /// The task that `waker` wakes, if it is one of the executor with this key. Spares a way to the executor itself.
     #[inline]
     pub fn task_of_key(waker: &Waker, key: usize) -> Option<u16> {
-        task_of::<P>(waker, key)
+        task_of(waker, key)
     }
 
     /// Waits until `deadline_ns` of the platform's clock.
@@ -252,7 +252,7 @@ impl<P: Platform> Handle<P> {
     /// [`RunError::Nested`] when called from inside a task of this executor.
     #[inline]
     pub fn turn<S: Source>(&self, source: &S) -> Result<u32, RunError> {
-        Ok(self.turns()?.turn(source))
+        Ok(self.turns()?.turn(source, &mut source.hold()))
     }
 
     /// Turns until `future` has finished, and returns its result. Other tasks run meanwhile.
@@ -268,24 +268,29 @@ impl<P: Platform> Handle<P> {
     ) -> Result<F::Output, RunError> {
         let local = &*self.0;
         let _entered = local.enter()?;
+        let mut held = source.hold();
         let root = pin!(Root::new(future));
-        let root = RootTask::new::<P>(&local.core, root).map_err(RunError::TableFull)?;
+        let root = RootTask::new(&local.core, root).map_err(RunError::TableFull)?;
         let mut busy_turns = 0;
+        let mut streak = 0u32;
         loop {
-            let done = local.work(source);
+            let done = local.work(source, &mut held);
             busy_turns += 1;
+            streak = streak.saturating_add(done);
             // The output first: the root's entry may have been taken by another task in the turn in which it finished.
             let output = root.output();
             let ended = output.is_some() || !local.core.is_live(root.index);
             if done == 0 || ended || busy_turns >= FLUSH_TURNS {
-                source.flush();
+                source.flush(&held);
                 busy_turns = 0;
             }
             if ended {
                 return output.ok_or(RunError::Ended);
             }
             if done == 0 {
-                local.idle(source, mode);
+                local.let_pile_up(source, &held, mode, streak);
+                streak = 0;
+                local.idle(source, &held, mode);
             } else if local.idle_turns.replace(0) >= CLOCK_FROM {
                 let spun_ns = local.platform.now_ns() - local.spin_since_ns.get();
                 local.platform.spin_ended(spun_ns, true);
@@ -304,6 +309,13 @@ impl<P: Platform> Handle<P> {
     }
 }
 
+/// Messages without a turn in vain between them, above which the next are let pile up.
+const PILE_FROM: u32 = 4;
+/// As many messages at most are waited for.
+const PILE: u32 = 16;
+/// Spins at most while they are waited for.
+const PILE_SPINS: u32 = 32;
+
 /// Idle turns before `Adaptive` looks at the clock for the first time.
 const CLOCK_FROM: u32 = 8;
 
@@ -314,10 +326,11 @@ pub struct Turns<'a, P: Platform> {
 }
 
 impl<P: Platform> Turns<'_, P> {
-    /// Does one turn and says how much was done: messages drained and tasks polled.
+    /// Does one turn and says how much was done: messages drained and tasks polled. `held` came from [`Source::hold`], once for all
+    /// turns.
     #[inline]
-    pub fn turn<S: Source>(&mut self, source: &S) -> u32 {
-        self.local.turn(source)
+    pub fn turn<S: Source>(&mut self, source: &S, held: &mut S::Held) -> u32 {
+        self.local.turn(source, held)
     }
 }
 
@@ -348,49 +361,61 @@ impl<P: Platform> Local<P> {
     }
 
     #[inline(always)]
-    fn turn<S: Source>(&self, source: &S) -> u32 {
-        let done = self.work(source);
-        source.flush();
+    fn turn<S: Source>(&self, source: &S, held: &mut S::Held) -> u32 {
+        let done = self.work(source, held);
+        source.flush(held);
         done
     }
 
     /// A turn without its end: what it wrote is visible to whoever looks, but nobody has been rung.
     #[inline(always)]
-    fn work<S: Source>(&self, source: &S) -> u32 {
+    fn work<S: Source>(&self, source: &S, held: &mut S::Held) -> u32 {
         let core = &self.core;
-        let pending = core.foreign.is_pending();
-        core.foreign.count_turn();
-        if pending {
+        if core.foreign.is_pending() {
             core.take_foreign();
         }
         if core.needs_attention() {
-            self.attend(source);
+            self.attend(source, held);
         }
+        // With one connection and nothing ready there is no order to decide about.
+        if core.ready_bands() == 0
+            && let Some((drained, band)) = source.drain_only(held, InTurn(core))
+        {
+            // Seldom anything is ready now: answers resume their tasks in place.
+            if core.ready_bands() == 0 {
+                return drained;
+            }
+            return drained + core.run_ready(band, self.quantum);
+        }
+        self.work_by_bands(source, held)
+    }
+
+    /// The lanes and ready tasks of the first band that has work.
+    #[inline(never)]
+    fn work_by_bands<S: Source>(&self, source: &S, held: &S::Held) -> u32 {
+        let core = &self.core;
         let candidates = source.candidates();
         let mut bands = source.bands() | core.ready_bands();
-        let mut done = 0;
         while bands != 0 {
-            let number = bands.trailing_zeros();
+            let band = Band::wrapping(bands.trailing_zeros());
             bands &= bands - 1;
-            let band = Band::wrapping(number);
-            if candidates != 0 {
-                done = source.drain(InTurn(core), candidates, band);
-            }
-            // Seldom anything is ready: answers resume their tasks in place.
-            let ready = core.ready_bands();
-            if ready != 0 {
+            let mut done = source.drain(held, InTurn(core), candidates, band);
+            if core.ready_bands() != 0 {
                 done += core.run_ready(band, self.quantum);
             }
             if done != 0 {
-                break;
+                return done;
             }
         }
-        done
+        0
     }
 
     #[cold]
     #[inline(never)]
-    fn attend<S: Source>(&self, source: &S) {
+    fn attend<S: Source>(&self, source: &S, held: &mut S::Held) {
+        self.core
+            .foreign
+            .count_turns(self.core.turns_since_attention());
         let attention = self.core.take_attention(ATTEND_TURNS);
         let mut source_is_due = attention != ATTEND_TIMERS;
         if attention & ATTEND_TIMERS != 0 {
@@ -402,7 +427,7 @@ impl<P: Platform> Local<P> {
         }
         if source_is_due {
             self.timer_turns.set(0);
-            source.attend();
+            source.attend(held);
         }
     }
 
@@ -424,10 +449,28 @@ impl<P: Platform> Local<P> {
         }
     }
 
-    fn idle<S: Source>(&self, source: &S, mode: Mode) {
+    /// After a streak of messages: waits, briefly, until some have come together again.
+    ///
+    /// A consumer right on the heels of its producer looks at each slot before it is written, and so takes its cache line away from the
+    /// producer, which must fetch it back for the write: both are slower for it. Whoever only ever has a few requests under way is
+    /// not made to wait.
+    fn let_pile_up<S: Source>(&self, source: &S, held: &S::Held, mode: Mode, streak: u32) {
+        if streak <= PILE_FROM || mode == Mode::Park {
+            return;
+        }
+        let pile = (streak / 2).min(PILE);
+        for _ in 0..streak.min(PILE_SPINS) {
+            spin_loop();
+            if source.has_piled_up(held, pile) || self.core.foreign.is_pending() {
+                break;
+            }
+        }
+    }
+
+    fn idle<S: Source>(&self, source: &S, held: &S::Held, mode: Mode) {
         match mode {
             Mode::Poll => spin_loop(),
-            Mode::Park => self.sleep(source),
+            Mode::Park => self.sleep(source, held),
             Mode::Adaptive => {
                 let turns = self.idle_turns.get() + 1;
                 self.idle_turns.set(turns);
@@ -445,7 +488,7 @@ impl<P: Platform> Local<P> {
                             self.platform.spin_ended(spun_ns, false);
                         }
                         self.idle_turns.set(0);
-                        return self.sleep(source);
+                        return self.sleep(source, held);
                     }
                 }
                 spin_loop();
@@ -467,13 +510,13 @@ impl<P: Platform> Local<P> {
         }
     }
 
-    fn sleep<S: Source>(&self, source: &S) {
+    fn sleep<S: Source>(&self, source: &S, held: &S::Held) {
         let core = &self.core;
         // Announced to foreign wakes and to senders alike; the fence in `announce_sleep` orders both against the last look.
         core.foreign.set_sleeping(true);
         self.state.announce_sleep();
         let deadline_ns = self.timers.borrow().next_ns();
-        if !(source.last_look() || core.foreign.is_pending() || core.ready_bands() != 0) {
+        if !(source.last_look(held) || core.foreign.is_pending() || core.ready_bands() != 0) {
             self.event(Step::Sleep);
             self.platform.wait(deadline_ns);
             self.event(Step::Woken);
@@ -481,7 +524,7 @@ impl<P: Platform> Local<P> {
         core.foreign.set_sleeping(false);
         self.state.awake();
         core.attend(ATTEND_SOURCE);
-        source.woken();
+        source.woken(held);
     }
 
     fn end(&self) {

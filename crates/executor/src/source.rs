@@ -12,21 +12,31 @@ use baton_inbox::Band;
 
 /// Where messages come from: the lanes of an inbox, seen by the executor as more ready work.
 pub trait Source {
+    /// What the source is looked at through while the executor is driven; so a turn need not get hold of it each time.
+    type Held;
+
+    /// Gets hold of it: the executor is about to be driven.
+    fn hold(&self) -> Self::Held;
     /// Sees to what is not part of an ordinary turn. Called before the first turn, every [`ATTEND_TURNS`] turns, after a sleep,
-    /// and when [`crate::Handle::attend`] asked for it.
-    fn attend(&self);
+    /// and when [`crate::Handle::attend`] asked for it. What is held may be another afterwards.
+    fn attend(&self, held: &mut Self::Held);
+    /// If there is exactly one connection: drains its lanes, at most a quantum each, and says how many messages there were, and the
+    /// connection's band.
+    fn drain_only(&self, held: &Self::Held, turn: InTurn<'_>) -> Option<(u32, Band)>;
     /// The connections that are worth a look in this turn, one bit each.
     fn candidates(&self) -> u64;
     /// The bands that have connections, one bit each.
     fn bands(&self) -> u32;
     /// Drains lanes of `band`, at most a quantum each, and says how many messages there were.
-    fn drain(&self, turn: InTurn<'_>, candidates: u64, band: Band) -> u32;
+    fn drain(&self, held: &Self::Held, turn: InTurn<'_>, candidates: u64, band: Band) -> u32;
+    /// Whether `messages` or more wait in some lane. A hint: it costs nothing but time to be wrong.
+    fn has_piled_up(&self, held: &Self::Held, messages: u32) -> bool;
     /// Ends a turn: publishes heads and rings whoever must be rung.
-    fn flush(&self);
+    fn flush(&self, held: &Self::Held);
     /// Sleep has been announced: asks for space where it is wanted, and says whether anything at all is there to be done.
-    fn last_look(&self) -> bool;
+    fn last_look(&self, held: &Self::Held) -> bool;
     /// The executor has woken up again.
-    fn woken(&self);
+    fn woken(&self, held: &Self::Held);
 }
 
 /// The right to poll tasks: a turn is under way, and no poll.
@@ -38,9 +48,17 @@ pub struct InTurn<'a>(pub(crate) &'a Core);
 impl InTurn<'_> {
     /// Polls task `index` at once. Says no when something of a higher band is ready, and the task is to be woken instead, or when
     /// there is no such task, as for [`crate::NO_TASK`].
+    ///
+    /// The task counts as running until the next one does, or until [`InTurn::end`]: once for many.
     #[inline(always)]
     pub fn resume(self, index: u16) -> bool {
         self.0.resume(index)
+    }
+
+    /// No task is running any more.
+    #[inline(always)]
+    pub fn end(self) {
+        self.0.end_poll();
     }
 }
 
@@ -56,19 +74,28 @@ pub const ATTEND_TURNS: u32 = 64;
 
 /// No messages: an executor of local tasks only.
 impl Source for () {
-    fn attend(&self) {}
+    type Held = ();
+
+    fn hold(&self) {}
+    fn attend(&self, _held: &mut ()) {}
+    fn drain_only(&self, _held: &(), _turn: InTurn<'_>) -> Option<(u32, Band)> {
+        None
+    }
     fn candidates(&self) -> u64 {
         0
     }
     fn bands(&self) -> u32 {
         0
     }
-    fn drain(&self, _turn: InTurn<'_>, _candidates: u64, _band: Band) -> u32 {
+    fn drain(&self, _held: &(), _turn: InTurn<'_>, _candidates: u64, _band: Band) -> u32 {
         0
     }
-    fn flush(&self) {}
-    fn last_look(&self) -> bool {
+    fn has_piled_up(&self, _held: &(), _messages: u32) -> bool {
+        true
+    }
+    fn flush(&self, _held: &()) {}
+    fn last_look(&self, _held: &()) -> bool {
         false
     }
-    fn woken(&self) {}
+    fn woken(&self, _held: &()) {}
 }

@@ -4,7 +4,6 @@
 
 use crate::run::{Handle, Local};
 use crate::table::{Body, TableFull};
-use crate::waker::waker;
 use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
 use baton_inbox::{Band, Platform};
@@ -101,7 +100,7 @@ impl<P: Platform> Handle<P> {
         local.core.set_spawned(
             index,
             Body {
-                poll: poll::<P, F>,
+                poll: poll::<F>,
                 cancel: cancel::<F>,
                 data: data.cast(),
             },
@@ -127,10 +126,9 @@ impl<T> Outcome<T> {
 /// # Safety
 ///
 /// `data` came from `Box::into_raw` in `spawn_in` and has not been freed.
-unsafe fn poll<P: Platform, F: Future>(data: *mut (), waker_data: usize) -> bool {
+unsafe fn poll<F: Future>(data: *mut (), waker: &Waker) -> bool {
     let task = data.cast::<Spawned<F>>();
-    let waker = waker::<P>(waker_data);
-    let mut context = Context::from_waker(&waker);
+    let mut context = Context::from_waker(waker);
     let panicked = CancelOnPanic::<F>(task);
     // SAFETY: the caller promises a live box; its content never moves.
     let polled = unsafe { Pin::new_unchecked(&mut (*task).future) }.poll(&mut context);
@@ -179,7 +177,7 @@ impl<T> Drop for Leave<T> {
 /// # Safety
 ///
 /// As for `poll`, and `data` is not touched again.
-unsafe fn cancel<F: Future>(data: *mut (), _waker_data: usize) -> bool {
+unsafe fn cancel<F: Future>(data: *mut (), _waker: &Waker) -> bool {
     // SAFETY: the caller promises it.
     unsafe { end(data.cast::<Spawned<F>>(), State::Cancelled) };
     true

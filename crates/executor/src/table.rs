@@ -14,7 +14,7 @@
 //!
 //! Neighbours: `ready` queues the entries; `spawn`, `root` and `pool` put futures behind them; `run` calls the polls in its turn.
 
-use crate::foreign::Foreign;
+use crate::foreign::{ENDED, Foreign};
 use crate::registry::{INDEX_BITS, Key};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -22,6 +22,8 @@ use baton_inbox::{BANDS, Band};
 use baton_sync::Ordering;
 use baton_trace::Ring;
 use core::cell::Cell;
+use core::mem::ManuallyDrop;
+use core::task::Waker;
 
 /// "No task".
 pub const NO_TASK: u16 = u16::MAX;
@@ -34,13 +36,13 @@ const LIVE: u8 = 2;
 /// The entry goes back to the free ones when its future ends; others belong to a pool.
 const SPAWNED: u8 = 8;
 
-/// Polls the future behind `data` once with a waker of data word `waker`; true when it has finished *and been dropped*. When it
-/// panics, the future has been dropped as well.
+/// Polls the future behind `data` once; true when it has finished *and been dropped*. When it panics, the future has been dropped
+/// as well.
 ///
 /// # Safety
 ///
 /// `data` must be the pointer that was stored beside this function, and its future must not have finished.
-pub(crate) type PollFn = unsafe fn(data: *mut (), waker: usize) -> bool;
+pub(crate) type PollFn = unsafe fn(data: *mut (), waker: &Waker) -> bool;
 /// Drops the future behind `data` without polling it, and is always finished with that. It has the same type, so that it can
 /// take the place of the poll.
 ///
@@ -70,7 +72,8 @@ impl Body {
 #[repr(align(64))]
 pub(crate) struct Task {
     body: Cell<Body>,
-    name: Cell<&'static str>,
+    /// Wakes this task. It owns nothing.
+    waker: ManuallyDrop<Waker>,
     /// The task behind this one in its queue; see `ready`.
     pub(crate) next: Cell<*const Task>,
     index: u16,
@@ -106,17 +109,20 @@ pub(crate) struct Core {
     pub(crate) foreign: &'static Foreign,
     pub(crate) trace: Arc<Ring>,
     pub(crate) tasks: Box<[Task]>,
+    /// What the tasks are called, for dumps.
+    names: Box<[Cell<&'static str>]>,
     /// The bands whose queue has a task, one bit each.
     pub(crate) ready: Cell<u32>,
     /// First and last of each queue; they mean nothing while the band's bit is not in `ready`.
     pub(crate) heads: [Cell<*const Task>; BANDS],
     pub(crate) tails: [Cell<*const Task>; BANDS],
-    running: Cell<u16>,
     next_free: Cell<u16>,
     /// What the next turn must see to before anything else: [`ATTEND_TIMERS`], [`ATTEND_SOURCE`].
     attention: Cell<u8>,
     /// Turns until attention is paid unasked; none when it was asked for.
     turns_left: Cell<u32>,
+    /// Turns from the last attention to when `turns_left` is none.
+    turns_given: Cell<u32>,
     /// While this one is entered: the executor that was current on the thread before. See `waker`.
     pub(crate) outer: Cell<*const Core>,
 }
@@ -160,6 +166,7 @@ impl Core {
         foreign: &'static Foreign,
         trace: Arc<Ring>,
         capacity: usize,
+        waker: impl Fn(usize) -> ManuallyDrop<Waker>,
     ) -> Self {
         Core {
             key,
@@ -168,7 +175,7 @@ impl Core {
             tasks: (0..capacity)
                 .map(|index| Task {
                     body: Cell::new(Body::NONE),
-                    name: Cell::new(""),
+                    waker: waker(key.0 | index),
                     next: Cell::new(core::ptr::null()),
                     index: index as u16,
                     band: Cell::new(Band::NORMAL),
@@ -176,13 +183,14 @@ impl Core {
                     reserved: Cell::new(false),
                 })
                 .collect(),
+            names: (0..capacity).map(|_| Cell::new("")).collect(),
             ready: Cell::new(0),
             heads: [const { Cell::new(core::ptr::null()) }; BANDS],
             tails: [const { Cell::new(core::ptr::null()) }; BANDS],
-            running: Cell::new(NO_TASK),
             next_free: Cell::new(0),
             attention: Cell::new(ATTEND_SOURCE),
             turns_left: Cell::new(0),
+            turns_given: Cell::new(1),
             outer: Cell::new(core::ptr::null()),
         }
     }
@@ -254,7 +262,7 @@ impl Core {
     pub(crate) fn set_live(&self, index: u16, body: Body, name: &'static str) {
         if let Some(task) = self.tasks.get(usize::from(index)) {
             task.body.set(body);
-            task.name.set(name);
+            self.names[usize::from(index)].set(name);
             task.flags.set(task.flags.get() & QUEUED | LIVE);
         }
     }
@@ -314,7 +322,9 @@ impl Core {
     #[inline]
     pub(crate) fn attend(&self, what: u8) {
         self.attention.set(self.attention.get() | what);
-        self.turns_left.set(0);
+        let left = self.turns_left.replace(0);
+        self.turns_given
+            .set(self.turns_given.get().wrapping_sub(left));
     }
 
     /// Counts a turn down, and says whether attention must be paid in it.
@@ -325,9 +335,15 @@ impl Core {
         left == 0
     }
 
+    /// How many turns attention was not paid for, when it is.
+    pub(crate) fn turns_since_attention(&self) -> u32 {
+        self.turns_given.get()
+    }
+
     /// Takes what attention was asked for; the next time unasked is after `turns`.
     pub(crate) fn take_attention(&self, turns: u32) -> u8 {
         self.turns_left.set(turns.saturating_sub(1));
+        self.turns_given.set(turns);
         self.attention.replace(0)
     }
 
@@ -340,10 +356,11 @@ impl Core {
             self.poll_task(task, task.index);
             polled += 1;
         }
+        self.end_poll();
         polled
     }
 
-    /// Polls task `index` now, or drops its future when it was cancelled. Nothing happens if it is not live. Says no if there is
+    /// Polls task `index` now, which counts as running from then on, or drops its future when it was cancelled. Nothing happens if it is not live. Says no if there is
     /// no such task.
     #[inline(always)]
     pub(crate) fn poll(&self, index: u16) -> bool {
@@ -362,9 +379,8 @@ impl Core {
         let panicked = DeadOnPanic { core: self, task };
         // SAFETY: the body was stored by `set_live` together with its data pointer, and `set_dead` clears it when the future
         // has finished or been dropped. Polls do not nest: only `turn` polls, and it refuses to run inside a poll.
-        let finished = unsafe { (body.poll)(body.data, self.waker_data(index)) };
+        let finished = unsafe { (body.poll)(body.data, &task.waker) };
         core::mem::forget(panicked);
-        self.end_poll();
         if finished {
             self.finished(task);
         }
@@ -391,8 +407,7 @@ impl Core {
     /// Marks `index` as running.
     #[inline]
     pub(crate) fn begin_poll(&self, index: u16) {
-        self.running.set(index);
-        // Relaxed: read by watchers only.
+        // Relaxed: others only watch.
         self.foreign
             .running
             .store(u32::from(index), Ordering::Relaxed);
@@ -401,13 +416,15 @@ impl Core {
     /// Marks no task as running.
     #[inline]
     pub(crate) fn end_poll(&self) {
-        self.running.set(NO_TASK);
+        let running = &self.foreign.running;
+        // Relaxed: as in `begin_poll`; this thread alone writes it.
+        running.store(running.load(Ordering::Relaxed) | ENDED, Ordering::Relaxed);
     }
 
     fn drop_future(&self, task: &Task, body: Body) {
         self.set_dead(task);
         // SAFETY: as in `poll_task`; the entry is dead now, so nothing reaches the future again.
-        unsafe { (body.cancel)(body.data, self.waker_data(task.index)) };
+        unsafe { (body.cancel)(body.data, &task.waker) };
     }
 
     /// Drops the future of `index` now, if it is live; says no if it must wait because it is running.
@@ -415,7 +432,7 @@ impl Core {
         let Some(task) = self.tasks.get(usize::from(index)) else {
             return true;
         };
-        if self.running.get() == index {
+        if self.running() == index {
             self.cancel(index);
             return false;
         }
@@ -428,7 +445,11 @@ impl Core {
     /// The task that is being polled.
     #[inline]
     pub(crate) fn running(&self) -> u16 {
-        self.running.get()
+        // Relaxed: written by this thread.
+        match self.foreign.running.load(Ordering::Relaxed) {
+            last if last & ENDED != 0 => NO_TASK,
+            running => running as u16,
+        }
     }
 
     /// The task of a waker, if it is one of this executor's.
@@ -443,10 +464,10 @@ impl Core {
             if task.flags.get() & LIVE != 0 {
                 visit(TaskInfo {
                     index: index as u16,
-                    name: task.name.get(),
+                    name: self.names[index].get(),
                     band: task.band.get(),
                     queued: task.flags.get() & QUEUED != 0,
-                    running: usize::from(self.running.get()) == index,
+                    running: usize::from(self.running()) == index,
                 });
             }
         }

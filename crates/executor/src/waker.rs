@@ -4,7 +4,7 @@
 //! into the ready queue; from anywhere else it goes through the registry and the stack of foreign wakes. A waker of an executor
 //! that has ended finds nobody and does nothing.
 
-use crate::registry::{INDEX_BITS, Key, registry};
+use crate::registry::{Key, registry};
 use crate::table::Core;
 use baton_inbox::Platform;
 use core::mem::ManuallyDrop;
@@ -51,13 +51,13 @@ pub(crate) fn waker<P: Platform>(data: usize) -> ManuallyDrop<Waker> {
 }
 
 /// The task that `waker` wakes, if it is one of the executor whose wakers have `key` in common.
+///
+/// The data word alone tells: it is marked as no address ([`crate::registry`]). The functions beside it cannot be compared, for each crate
+/// that makes wakers of a platform may have a table of its own.
 #[inline]
-pub(crate) fn task_of<P: Platform>(waker: &Waker, key: usize) -> Option<u16> {
-    if !core::ptr::eq(waker.vtable(), Vtable::<P>::REF) {
-        return None;
-    }
-    let data = waker.data().addr();
-    (data >> INDEX_BITS << INDEX_BITS == key).then_some(data as u16)
+pub(crate) fn task_of(waker: &Waker, key: usize) -> Option<u16> {
+    // The key's index bits are zero.
+    u16::try_from(waker.data().addr() ^ key).ok()
 }
 
 /// Makes `core` the current executor of this thread until the guard is dropped.

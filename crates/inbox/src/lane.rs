@@ -161,6 +161,13 @@ impl<U: Publication> LaneReader<U> {
         Ok(found.map(|(slot, info)| Found { slot, info }))
     }
 
+    /// Whether `messages` or more have been published, as far as can be told without a look at those before. For deciding how long to
+    /// wait only: where it cannot be told, it says yes.
+    pub fn is_published(&self, messages: u32) -> bool {
+        let last = self.head.get().wrapping_add(messages.wrapping_sub(1));
+        messages > self.capacity() || U::is_published(&self.publication, &self.slots, last)
+    }
+
     /// The message that [`LaneReader::peek`] found last and that has not been passed, read anew: the peer may have changed it.
     #[inline]
     pub fn first(&self) -> Found<'_> {

@@ -12,16 +12,17 @@
 //!     24      want_space                  the writer waits for the peer's heads to move
 //!     32      tail of the request lane    (only with tail-word publication)
 //!     40      tail of the answer lane
-//!     64..    request slots, then answer slots, then request bulk, then answer bulk
+//!     64..    request slots, then answer slots, one every 16 words; then request bulk, then answer bulk
 //! ```
 //!
 //! Each word that the other side polls has a cache line of its own. The S page of an inbox has one word, its state; the
 //! hint page has [`HINT_WORDS`].
 
+use baton_shm::SLOT_STRIDE_WORDS;
 use core::fmt;
 
 /// First word of every region: "baton" and the version of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"baton\0\x01\0");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"baton\0\x02\0");
 /// Word of the lane sizes.
 pub const LANE_BITS: usize = 1;
 /// Word of the bulk sizes.
@@ -195,7 +196,7 @@ impl RegionLayout {
 
     /// First word of the answer lane.
     pub fn answer_slots(&self) -> usize {
-        SLOTS + (8 << self.request_bits)
+        SLOTS + (SLOT_STRIDE_WORDS << self.request_bits)
     }
 
     /// Bytes of the bulk buffer that a request credit owns.
@@ -219,7 +220,7 @@ impl RegionLayout {
     }
 
     fn request_bulk_start(&self) -> usize {
-        self.answer_slots() + (8 << self.answer_bits)
+        self.answer_slots() + (SLOT_STRIDE_WORDS << self.answer_bits)
     }
 
     fn answer_bulk_start(&self) -> usize {

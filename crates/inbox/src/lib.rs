@@ -23,14 +23,15 @@
 //!
 //! ```
 //! use baton_inbox::{InSlot, Info, Kind, LaneReader, LaneWriter, Token};
-//! use baton_shm::{HeapWords, ReadSlots, WriteSlots};
+//! use baton_shm::{HeapWords, ReadSlots, SLOT_STRIDE_WORDS, WriteSlots};
 //!
-//! // Four slots of eight words, and one word that only tail-word publication would use.
-//! let region = HeapWords::region(33);
+//! // Four slots, and one word that only tail-word publication would use.
+//! let tail = 4 * SLOT_STRIDE_WORDS;
+//! let region = HeapWords::region(tail + 1);
 //! let writer =
-//!     LaneWriter::<InSlot>::new(WriteSlots::new(&region, 0, 2)?, region.word(32)?, 0);
+//!     LaneWriter::<InSlot>::new(WriteSlots::new(&region, 0, 2)?, region.word(tail)?, 0);
 //! let shared = region.read_only();
-//! let reader = LaneReader::<InSlot>::new(ReadSlots::new(&shared, 0, 2)?, shared.word(32)?, 0);
+//! let reader = LaneReader::<InSlot>::new(ReadSlots::new(&shared, 0, 2)?, shared.word(tail)?, 0);
 //!
 //! assert!(reader.peek().unwrap().is_none());
 //! writer.push(Info::new(Kind::Request, 1, 2), Token::new(3, 0), |payload| {

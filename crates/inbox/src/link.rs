@@ -15,7 +15,9 @@ use crate::layout::{
 use crate::publication::Publication;
 use crate::scan::PeerHint;
 use crate::state::PeerState;
-use baton_shm::{OutOfRange, ReadRegion, ReadSlots, ReadWord, Region, Word, WriteSlots};
+use baton_shm::{
+    OutOfRange, ReadRegion, ReadSlots, ReadWord, Region, SLOT_STRIDE_WORDS, Word, WriteSlots,
+};
 use baton_sync::Ordering;
 use core::fmt;
 
@@ -55,7 +57,7 @@ const RING_TAIL: usize = 8;
 impl SharedRing {
     /// Words that a ring of `2^size_bits` slots takes.
     pub fn words(size_bits: u32) -> usize {
-        SLOTS + (8 << size_bits)
+        SLOTS + (SLOT_STRIDE_WORDS << size_bits)
     }
 
     /// The ring in `region`, which has at least [`SharedRing::words`] words, zero at first.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! word 0   sequence:32 | words:8 | kind:8 | method:16     sequence is position + 1, see `publication`
-//! word 1   token       index:16 | generation:32 | opaque:16
+//! word 1   token       index:16 | generation:48
 //! words 2..8           48 bytes of payload
 //! ```
 //!
@@ -127,20 +127,26 @@ impl fmt::Debug for Info {
     }
 }
 
-/// What a request carries so that its answer finds the waiting task: `index:16 | generation:32 | opaque:16`.
+/// What a request carries so that its answer finds the waiting task: `index:16 | generation:48`.
 ///
 /// Only the requester interprets it. The server echoes all of it, and uses the index as the number of the credit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(u64);
 
 impl Token {
-    /// A token that no request ever carries: its opaque part is all ones.
+    /// A token that no request ever carries: no table has an entry of its index.
     pub const NONE: Token = Token(u64::MAX);
 
-    /// The token of entry `index` in its `generation`.
+    /// The token of entry `index` in its `generation`, of which the lower 48 bits count.
     #[inline]
-    pub const fn new(index: u16, generation: u32) -> Token {
-        Token(index as u64 | (generation as u64) << 16)
+    pub const fn new(index: u16, generation: u64) -> Token {
+        Token(index as u64 | generation << 16)
+    }
+
+    /// The token of the same entry in its next generation; generations wrap.
+    #[inline]
+    pub const fn next(self) -> Token {
+        Token(self.0.wrapping_add(1 << 16))
     }
 
     /// The token whose bits are `raw`.
@@ -163,8 +169,8 @@ impl Token {
 
     /// How often the entry had been used before.
     #[inline]
-    pub const fn generation(self) -> u32 {
-        (self.0 >> 16) as u32
+    pub const fn generation(self) -> u64 {
+        self.0 >> 16
     }
 }
 

@@ -51,6 +51,8 @@ pub trait Publication: 'static {
     fn publish(writer: &Self::Writer, slot: WriteSlot<'_>, position: u32, info: Info);
     /// Publishes what `publish` held back; `tail` is the next position to write.
     fn flush(writer: &Self::Writer, tail: u32);
+    /// Whether the slot at `position` has been published, for deciding how long to wait only.
+    fn is_published(reader: &Self::Reader, slots: &ReadSlots, position: u32) -> bool;
     /// The slot at `position`, and the head it was published with, if it has been.
     ///
     /// # Errors
@@ -85,6 +87,11 @@ impl Publication for InSlot {
 
     #[inline]
     fn flush(_: &(), _tail: u32) {}
+
+    fn is_published(_: &(), slots: &ReadSlots, position: u32) -> bool {
+        // Relaxed: nothing is read after it.
+        slots.slot(position).load(0, Ordering::Relaxed) as u32 == position.wrapping_add(1)
+    }
 
     #[inline]
     fn peek<'a>(
@@ -161,6 +168,12 @@ impl Publication for TailWord {
         }
     }
 
+    fn is_published(reader: &TailReader, _: &ReadSlots, position: u32) -> bool {
+        // Relaxed: nothing is read after it. A tail that is behind is at most the lane's capacity behind.
+        let tail = reader.tail.load(Ordering::Relaxed) as u32;
+        tail.wrapping_sub(position).wrapping_sub(1) < 1 << 31
+    }
+
     #[inline]
     fn peek<'a>(
         reader: &TailReader,
@@ -221,6 +234,10 @@ macro_rules! as_inner {
             $inner::flush(writer, tail);
         }
 
+        fn is_published(reader: &Self::Reader, slots: &ReadSlots, position: u32) -> bool {
+            $inner::is_published(reader, slots, position)
+        }
+
         #[inline]
         fn peek<'a>(
             reader: &Self::Reader,
@@ -278,6 +295,10 @@ impl Publication for OneRing {
 
     #[inline]
     fn flush(_: &Word, _tail: u32) {}
+
+    fn is_published(reader: &(), slots: &ReadSlots, position: u32) -> bool {
+        InSlot::is_published(reader, slots, position)
+    }
 
     #[inline]
     fn peek<'a>(

@@ -25,10 +25,6 @@ use wire::{SliceReader, SliceWriter};
 
 pub const INLINE_WORDS: usize = 6;
 
-pub mod __private {
-    pub use std::rc::Rc;
-}
-
 pub trait Platform: 'static {}
 
 #[derive(Debug, PartialEq)]
@@ -40,8 +36,9 @@ pub struct Interface {
 
 pub trait Service<P: Platform>: 'static {
     const INTERFACE: Interface;
-    fn serve(self: Rc<Self>, request: Request<P>) -> impl Future<Output = ()> + 'static;
-    fn notify(&self, message: OneWay<P>);
+    fn serve<'a>(&'a self, request: Request<'a, P>, cell: FreeCell<'a, P>) -> Started;
+    fn fit(size: &mut CellSize);
+    fn notify(&self, message: OneWay<'_, P>);
 }
 
 #[derive(Debug, PartialEq)]
@@ -72,15 +69,14 @@ fn words_of<A: Wire>(value: &A) -> Vec<u64> {
 
 type Answer = Result<(Vec<u64>, Vec<u8>), CallError>;
 
-pub struct Request<P> {
+pub struct Request<'a, P> {
     method: u16,
     words: Vec<u64>,
     bulk: Option<Vec<u8>>,
-    answer: Rc<RefCell<Option<Answer>>>,
-    platform: PhantomData<P>,
+    reply: Reply<'a, P>,
 }
 
-impl<P> Request<P> {
+impl<'a, P> Request<'a, P> {
     pub fn method(&self) -> u16 {
         self.method
     }
@@ -93,31 +89,71 @@ impl<P> Request<P> {
     pub fn bulk_out(&self) -> Option<BulkOut> {
         self.bulk.clone().map(BulkOut)
     }
-    fn answer(self, answer: Answer) {
-        assert!(self.answer.borrow_mut().replace(answer).is_none());
-    }
-    pub fn reply<T: Wire>(self, value: T) {
-        self.answer(Ok((words_of(&value), Vec::new())));
-    }
-    pub fn reply_bulk<T: Wire>(self, value: T, out: BulkOut) {
-        self.answer(Ok((words_of(&value), out.0)));
+    pub fn into_reply(self) -> Reply<'a, P> {
+        self.reply
     }
     pub fn refuse_bad_arguments(self) {
-        self.answer(Err(CallError::BadArguments));
+        self.reply.answer(Err(CallError::BadArguments));
     }
     pub fn refuse_unknown_method(self) {
-        self.answer(Err(CallError::UnknownMethod));
+        self.reply.answer(Err(CallError::UnknownMethod));
     }
 }
 
-pub struct OneWay<P> {
-    method: u16,
-    words: Vec<u64>,
-    bad: Rc<Cell<u32>>,
+pub struct Reply<'a, P> {
+    answer: &'a RefCell<Option<Answer>>,
     platform: PhantomData<P>,
 }
 
-impl<P> OneWay<P> {
+impl<P> Reply<'_, P> {
+    fn answer(self, answer: Answer) {
+        assert!(self.answer.borrow_mut().replace(answer).is_none());
+    }
+    pub fn send<T: Wire>(self, value: T) {
+        self.answer(Ok((words_of(&value), Vec::new())));
+    }
+    pub fn send_bulk<T: Wire>(self, value: T, out: BulkOut) {
+        self.answer(Ok((words_of(&value), out.0)));
+    }
+}
+
+/// Runs what is started in it at once.
+pub struct FreeCell<'a, P>(PhantomData<(&'a (), P)>);
+
+#[derive(Debug, PartialEq)]
+pub enum Started {
+    Finished,
+}
+
+impl<'a, P> FreeCell<'a, P> {
+    pub fn start<F, K>(self, future: F, next: K) -> Started
+    where
+        F: Future + 'a,
+        K: FnOnce(F::Output) + 'a,
+    {
+        next(run(future));
+        Started::Finished
+    }
+}
+
+/// The sizes of the futures it was told of.
+#[derive(Default)]
+pub struct CellSize(Vec<usize>);
+
+impl CellSize {
+    pub fn fit<A, F: Future, K: FnOnce(F::Output)>(&mut self, _make: impl FnOnce(A) -> (F, K)) {
+        self.0.push(size_of::<F>());
+    }
+}
+
+pub struct OneWay<'a, P> {
+    method: u16,
+    words: Vec<u64>,
+    bad: &'a Cell<u32>,
+    platform: PhantomData<P>,
+}
+
+impl<P> OneWay<'_, P> {
     pub fn method(&self) -> u16 {
         self.method
     }
@@ -169,15 +205,19 @@ impl<P: Platform> Client<P> {
         let notified = (Rc::clone(&service), Rc::clone(&bad));
         Client {
             serve: Rc::new(move |method, words, bulk| {
-                let answer = Rc::new(RefCell::new(None));
+                let answer = RefCell::new(None);
+                let reply = Reply::<P> {
+                    answer: &answer,
+                    platform: PhantomData,
+                };
                 let request = Request {
                     method,
                     words,
                     bulk,
-                    answer: Rc::clone(&answer),
-                    platform: PhantomData,
+                    reply,
                 };
-                run(Rc::clone(&service).serve(request));
+                let started = service.serve(request, FreeCell(PhantomData));
+                assert_eq!(started, Started::Finished);
                 answer.take().expect("the handler answers")
             }),
             notify: Rc::new(move |method, words| {
@@ -185,7 +225,7 @@ impl<P: Platform> Client<P> {
                 service.notify(OneWay {
                     method,
                     words,
-                    bad: Rc::clone(bad),
+                    bad,
                     platform: PhantomData,
                 });
             }),

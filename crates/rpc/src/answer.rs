@@ -2,14 +2,14 @@
 //!
 //! An answer is read where it lies: in its slot while its task is polled in place, else in the copy that `drain` made of it.
 //!
-//! Invariant: an answer in its slot belongs to the entry that `in_slot` names and to no other; reading it does not take it, so
-//! a caller reads first and gives the credit back afterwards.
+//! Invariant: at most one entry at a time is answered and still `Plain`, and the answer is the first message of the lane: `drain` saves
+//! an answer that was not taken before it goes on. Reading does not take, so a caller reads first and gives the credit back afterwards.
 //!
 //! Neighbours: `drain` brings answers in and resumes their tasks; `call` and `bulk` poll for them; `credit` gets credits back.
 
 use crate::connection::Connection;
 use crate::error::CallError;
-use crate::tokens::{Entry, NO_ENTRY, State};
+use crate::tokens::{Entry, State};
 use crate::wire::{Wire, WireReader};
 use baton_executor::Handle;
 use baton_inbox::{Info, Kind, PayloadReader, Platform, Status, Token};
@@ -33,23 +33,42 @@ pub(crate) enum Answer {
 
 impl Answer {
     /// Reads the value of an answer that was `Done`.
-    #[inline]
     pub(crate) fn read<P: Platform, T: Wire>(
         self,
         connection: &Connection<P>,
     ) -> Result<T, CallError> {
-        let info = match self {
-            Answer::InSlot(info) | Answer::Saved(info, _) => info,
-        };
-        // The ordinary answer is recognised by one compare; a longer one, of a bulk method, by a second look.
-        if info != Info::new(Kind::Answer, Status::Done as u16, T::WORDS) {
-            check_answer(info, T::WORDS)?;
-        }
+        self.check::<T>()?;
         let value = match self {
             Answer::InSlot(_) => T::get(&mut connection.answer_lane().first().payload()),
             Answer::Saved(_, payload) => T::get(&mut crate::wire::SliceReader::new(&payload)),
         };
         value.ok_or(CallError::BadAnswer)
+    }
+
+    /// Has an answer that was `Done` and is long enough for a `T` among the saved ones.
+    pub(crate) fn save<P: Platform, T: Wire>(
+        self,
+        connection: &Connection<P>,
+        entry: &Entry,
+    ) -> Result<(), CallError> {
+        self.check::<T>()?;
+        if let Answer::InSlot(info) = self {
+            let payload = connection.answer_lane().first().copy();
+            connection.tokens.save(entry, info, payload);
+        }
+        Ok(())
+    }
+
+    /// Whether the answer was `Done` and is long enough for a `T`.
+    fn check<T: Wire>(&self) -> Result<(), CallError> {
+        let (Answer::InSlot(info) | Answer::Saved(info, _)) = *self;
+        match CallError::of_status(info.method()) {
+            Some(error) => Err(error),
+            None if info.words() < T::WORDS || info.kind() != Some(Kind::Answer) => {
+                Err(CallError::BadAnswer)
+            }
+            None => Ok(()),
+        }
     }
 
     /// The length of the payload that came with a value of `words` words: the word behind it, zero when there is none.
@@ -70,20 +89,20 @@ impl Answer {
     }
 }
 
-#[cold]
-fn check_answer(info: Info, words: usize) -> Result<(), CallError> {
-    match CallError::of_status(info.method()) {
-        Some(error) => Err(error),
-        None if info.words() < words || info.kind() != Some(Kind::Answer) => {
-            Err(CallError::BadAnswer)
-        }
-        None => Ok(()),
-    }
-}
-
 impl<P: Platform> Connection<P> {
+    /// The payload of the answer of `entry`, which has come, if it is `Done`, has the length of a `T`, and still lies in its slot: the
+    /// ordinary case.
+    #[inline(always)]
+    pub(crate) fn ordinary_answer<T: Wire>(&self, entry: &Entry) -> Option<PayloadReader<'_>> {
+        if entry.state.get() != State::Plain {
+            return None;
+        }
+        let answer = self.answer_lane().first();
+        let ordinary = Info::new(Kind::Answer, Status::Done as u16, T::WORDS);
+        (answer.info() == ordinary).then(|| answer.payload())
+    }
+
     /// The answer of `entry` if it has come, else registers the caller's waker.
-    #[inline]
     pub(crate) fn poll_answer(
         &self,
         entry: &Entry,
@@ -93,10 +112,14 @@ impl<P: Platform> Connection<P> {
             self.wait_for_answer(entry, context);
             return Poll::Pending;
         }
-        if self.in_slot.get() == entry.index() {
-            return Poll::Ready(Ok(Answer::InSlot(self.answer_lane().first().info())));
-        }
-        Poll::Ready(self.saved_answer(entry))
+        Poll::Ready(match entry.state.get() {
+            State::Plain => Ok(Answer::InSlot(self.answer_lane().first().info())),
+            State::Saved => {
+                let (info, payload) = self.tokens.saved(entry);
+                Ok(Answer::Saved(info, payload))
+            }
+            _ => Err(self.call_failure()),
+        })
     }
 
     /// Has the caller resumed when the answer of `entry` comes.
@@ -108,33 +131,13 @@ impl<P: Platform> Connection<P> {
         }
     }
 
-    #[cold]
-    fn saved_answer(&self, entry: &Entry) -> Result<Answer, CallError> {
-        match entry.state.get() {
-            State::Saved => {
-                let (info, payload) = self.tokens.saved(entry);
-                Ok(Answer::Saved(info, payload))
-            }
-            _ => Err(self.call_failure()),
-        }
-    }
-
     /// The answer of `entry` has been read: its credit is free again.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_answer(&self, entry: &Entry) {
-        if self.in_slot.get() == entry.index() {
-            self.in_slot.set(NO_ENTRY);
+        if entry.state.get() == State::Plain {
             self.release(entry);
         } else {
             self.release_special(entry);
         }
-    }
-
-    /// The answer of `entry` has been read, and the caller keeps the credit.
-    pub(crate) fn lease_again(&self, entry: &Entry) {
-        if self.in_slot.get() == entry.index() {
-            self.in_slot.set(NO_ENTRY);
-        }
-        self.tokens.renew(entry);
     }
 }

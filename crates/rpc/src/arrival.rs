@@ -10,24 +10,22 @@
 
 use crate::connection::Connection;
 use crate::node::Inner;
-use crate::port::bits;
+use crate::port::{Ports, bits};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use baton_executor::NO_TASK;
-use baton_inbox::{MAX_CONNECTIONS, Platform};
+use baton_inbox::Platform;
 use baton_trace::Step;
 
 impl<P: Platform> Inner<P> {
     /// Puts arrived connections into the scan and takes those that leave out of it.
-    pub(crate) fn come_and_go(&self) {
+    pub(crate) fn come_and_go(&self, held: &mut Rc<Ports<P>>) {
         let arriving = core::mem::take(&mut *self.arriving.borrow_mut());
         let leaving = self.ledger.leaving.replace(0);
         if arriving.is_empty() && leaving == 0 {
             return;
         }
-        let Some(mut ports) = self.ports.take() else {
-            return;
-        };
+        let mut ports = Ports::clone(&self.ports.borrow());
         let handle = &self.ledger.handle;
         for port in arriving {
             let index = port.connection.index();
@@ -35,14 +33,14 @@ impl<P: Platform> Inner<P> {
             handle.event(Step::Bound, index, NO_TASK, 0, 0);
             // What was written since it was bound could not be rung for: it had no port.
             port.connection.mark_dirty();
-            ports[usize::from(index) % MAX_CONNECTIONS] = Some(port);
+            ports.set(index.into(), Some(Rc::new(port)));
         }
         let mut gone = Vec::new();
         for index in bits(leaving) {
             self.scan.unbind(index);
             let unsettled = &self.ledger.unsettled;
             unsettled.set(unsettled.get() & !(1 << index));
-            if let Some(port) = ports[index as usize].take() {
+            if let Some(port) = ports.set(index, None) {
                 handle.event(Step::Unbound, index as u16, NO_TASK, 0, 0);
                 let mut directory = self.directory.borrow_mut();
                 directory.retain(|connection| !Rc::ptr_eq(connection, &port.connection));
@@ -50,29 +48,28 @@ impl<P: Platform> Inner<P> {
             }
             self.taken.set(self.taken.get() & !(1 << index));
         }
-        self.ports.set(Some(ports));
+        let before = self.ports.replace(Rc::new(ports));
+        *held = self.ports();
         // Dropping handlers may run anybody's code, so it comes last.
-        drop(gone);
+        drop((before, gone));
     }
 
     /// Gets back what heads have freed, and sends CANCELs that wait for that.
     #[cold]
     #[inline(never)]
-    pub(crate) fn settle(&self) {
+    pub(crate) fn settle(&self, ports: &Ports<P>) {
         let unsettled = self.ledger.unsettled.replace(0);
         if unsettled == 0 {
             return;
         }
-        self.with_ports(|ports| {
-            for index in bits(unsettled) {
-                if let Some(port) = &ports[index as usize]
-                    && port.connection.failure().is_none()
-                    && port.connection.settle()
-                {
-                    port.connection.mark_unsettled();
-                }
+        for index in bits(unsettled) {
+            if let Some(port) = ports.get(index)
+                && port.connection.failure().is_none()
+                && port.connection.settle()
+            {
+                port.connection.mark_unsettled();
             }
-        });
+        }
     }
 
     /// What was written over a connection that was bound in this very turn goes out in the next, when it has arrived.

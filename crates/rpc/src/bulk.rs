@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::call::Client;
 use crate::connection::Connection;
 use crate::error::{CallError, TooLong, TryCallError};
-use crate::serve::Request;
+use crate::request::{Reply, Request};
 use crate::tokens::{Entry, NO_ENTRY, State};
 use crate::wire::{Wire, WireWriter};
 use alloc::rc::Rc;
@@ -244,39 +244,41 @@ impl BulkOut {
     }
 }
 
-impl<P: Platform> Request<P> {
+impl<P: Platform> Request<'_, P> {
     /// The payload of the request; none when its length is beyond the credit's buffer, or it has none: the peer's fault.
     pub fn bulk_in(&self) -> Option<BulkIn> {
         let info = self.message.info;
         let len_bytes = *self.message.payload.get(info.words().checked_sub(1)?)?;
-        let layout = &self.connection.in_layout;
+        let connection = self.connection();
+        let layout = &connection.in_layout;
         if len_bytes > u64::from(layout.request_bulk_bytes()) {
             return None;
         }
-        let index = self.message.token.index();
-        let at = layout.request_bulk(index);
-        let bytes = ReadBytes::new(&self.connection.incoming, at, len_bytes as usize);
+        let at = layout.request_bulk(self.credit());
+        let bytes = ReadBytes::new(&connection.incoming, at, len_bytes as usize);
         bytes.ok().map(BulkIn)
     }
 
     /// Room for the payload of the answer.
     pub fn bulk_out(&self) -> Option<BulkOut> {
-        let layout = &self.connection.out_layout;
-        let at = layout.answer_bulk(self.message.token.index());
+        let connection = self.connection();
+        let layout = &connection.out_layout;
+        let at = layout.answer_bulk(self.credit());
         let len_bytes = layout.answer_bulk_bytes() as usize;
-        let bytes = WriteBytes::new(&self.connection.outgoing, at, len_bytes);
-        let bytes = bytes.ok()?;
+        let bytes = WriteBytes::new(&connection.outgoing, at, len_bytes).ok()?;
         Some(BulkOut {
             bytes,
             len_bytes: 0,
         })
     }
+}
 
-    /// Answers with `value` and the payload in `out`, which must be this request's own.
+impl<P: Platform> Reply<'_, P> {
+    /// Answers with `value` and the payload in `out`, which must be the request's own.
     #[inline]
-    pub fn reply_bulk<T: Wire>(self, value: T, out: BulkOut) {
+    pub fn send_bulk<T: Wire>(self, value: T, out: BulkOut) {
         let info = Info::new(Kind::Answer, Status::Done as u16, T::WORDS + 1);
-        self.answer(info, |slot| {
+        self.send_with(info, |slot| {
             value.put(slot);
             WireWriter::word(slot, out.len_bytes as u64);
         });
@@ -309,7 +311,7 @@ impl<P: Platform, T: Wire> BulkCall<P, T> {
         let value = answer.read::<P, T>(connection);
         let len_bytes = answer.bulk_len(connection, T::WORDS);
         // The credit is released and taken again at once: its token is spent, and the next call gets a new generation.
-        connection.lease_again(entry);
+        connection.tokens.renew(entry);
         let buffer = Buffer::new(connection, entry)?;
         let value = value?;
         let layout = &connection.in_layout;

@@ -11,10 +11,10 @@
 
 use crate::connection::Connection;
 use crate::error::{CallError, SendError, TryCallError};
-use crate::tokens::{Entry, NO_ENTRY};
-use crate::wire::Wire;
+use crate::tokens::Entry;
+use crate::wire::{SliceReader, Wire};
 use alloc::rc::Rc;
-use baton_inbox::{Info, Kind, PAYLOAD_WORDS, Platform, Status, Token};
+use baton_inbox::{Info, Kind, PAYLOAD_WORDS, Platform};
 use core::future::Future;
 use core::marker::PhantomData;
 use core::num::NonZeroU64;
@@ -34,19 +34,13 @@ impl<P: Platform> Clone for Client<P> {
 #[must_use = "a call that is dropped is cancelled"]
 pub struct Call<'c, P: Platform, T: Wire> {
     connection: &'c Connection<P>,
-    place: Place<'c>,
+    /// The credit with which the request is out. Without one and without a ticket the call has ended.
+    ///
+    /// Two options and not one enum: such a value stays in registers until it is stored.
+    out: Option<&'c Entry>,
+    /// The place in the queue for credits.
+    ticket: Option<NonZeroU64>,
     result: PhantomData<fn() -> T>,
-}
-
-/// How far a call has come.
-#[derive(Clone, Copy)]
-enum Place<'c> {
-    /// Its answer has been taken.
-    Ended,
-    /// The request is out with this credit.
-    Out(&'c Entry),
-    /// It waits for a credit.
-    Queued(NonZeroU64),
 }
 
 impl<P: Platform, T: Wire> Unpin for Call<'_, P, T> {}
@@ -58,13 +52,14 @@ impl<P: Platform> Client<P> {
     }
 
     /// Calls `method`: writes the request at once if a credit is free, else when one is.
-    #[inline]
+    #[inline(always)]
     pub fn call<A: Wire, T: Wire>(&self, method: u16, args: A) -> Call<'_, P, T> {
         let connection = &*self.0;
-        let place = match connection.tokens.take() {
+        let out = connection.tokens.take();
+        let ticket = match out {
             Some(entry) => {
                 connection.submit(entry, method, &args);
-                Place::Out(entry)
+                None
             }
             None => {
                 // Word by word: the arguments of a call that is not queued need no place in memory then.
@@ -72,12 +67,13 @@ impl<P: Platform> Client<P> {
                 args.put(&mut crate::wire::SliceWriter::new(&mut words));
                 let [a, b, c, d, e, f] = words;
                 let info = Info::new(Kind::Request, method, A::WORDS);
-                Place::Queued(connection.queue_call(info, a, b, c, d, e, f))
+                Some(connection.queue_call(info, a, b, c, d, e, f))
             }
         };
         Call {
             connection,
-            place,
+            out,
+            ticket,
             result: PhantomData,
         }
     }
@@ -103,7 +99,8 @@ impl<P: Platform> Client<P> {
         connection.submit(entry, method, &args);
         Ok(Call {
             connection,
-            place: Place::Out(entry),
+            out: Some(entry),
+            ticket: None,
             result: PhantomData,
         })
     }
@@ -144,52 +141,56 @@ impl<P: Platform> Client<P> {
 impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
     type Output = Result<T, CallError>;
 
-    #[inline]
+    // Part of its caller: a result that is returned through memory would be read back in wider pieces than it was written in, and
+    // that waits until all earlier stores, those into shared slots among them, have left the core.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let connection = this.connection;
-        let Place::Out(entry) = this.place else {
-            return this.poll_otherwise(context);
-        };
         // Most calls are first polled right after they were submitted, and once more when their answer is in its slot.
-        if entry.expect.get() != Token::NONE {
-            connection.wait_for_answer(entry, context);
-            return Poll::Pending;
+        if let Some(entry) = this.out {
+            if entry.is_waiting() {
+                connection.wait_for_answer(entry, context);
+                return Poll::Pending;
+            }
+            if let Some(mut payload) = connection.ordinary_answer::<T>(entry) {
+                let value = T::get(&mut payload);
+                if connection.tokens.starving.get() != 0 {
+                    // Before wakers are called, which may panic.
+                    this.out = None;
+                    connection.release(entry);
+                } else {
+                    connection.tokens.put_back(entry);
+                }
+                // Last, so that the compiler sees in the destructor that nothing is left to do.
+                this.out = None;
+                this.ticket = None;
+                return Poll::Ready(value.ok_or(CallError::BadAnswer));
+            }
         }
-        let index = entry.index();
-        if connection.in_slot.get() != index {
-            return this.poll_otherwise(context);
+        match this.poll_otherwise(context) {
+            Poll::Ready(Ok(entry)) => {
+                let (_, payload) = connection.tokens.saved(entry);
+                let value = T::get(&mut SliceReader::new(&payload));
+                this.out = None;
+                connection.release_special(entry);
+                Poll::Ready(value.ok_or(CallError::BadAnswer))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
         }
-        let answer = connection.answer_lane().first();
-        // The ordinary answer is recognised by one compare.
-        if answer.info() != Info::new(Kind::Answer, Status::Done as u16, T::WORDS) {
-            return this.poll_otherwise(context);
-        }
-        let value = T::get(&mut answer.payload());
-        connection.in_slot.set(NO_ENTRY);
-        connection.tokens.begin_generation(entry);
-        if connection.tokens.starving.get() != 0 {
-            // Before wakers are called, which may panic.
-            this.place = Place::Ended;
-            connection.grant(entry);
-        } else {
-            connection.tokens.put_back(entry, index);
-        }
-        // Last, so that the compiler sees in the destructor that nothing is left to do.
-        this.place = Place::Ended;
-        Poll::Ready(value.ok_or(CallError::BadAnswer))
     }
 }
 
 impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
-    /// All but the ordinary case.
+    /// All but the ordinary case. An answer that can be read is among the saved ones when this returns.
     #[cold]
     #[inline(never)]
-    fn poll_otherwise(&mut self, context: &mut Context<'_>) -> Poll<Result<T, CallError>> {
+    fn poll_otherwise(&mut self, context: &mut Context<'_>) -> Poll<Result<&'c Entry, CallError>> {
         let connection = self.connection;
-        let entry = match self.place {
-            Place::Out(entry) => entry,
-            _ => match self.poll_queue(context) {
+        let entry = match self.out {
+            Some(entry) => entry,
+            None => match self.poll_queue(context) {
                 Poll::Ready(Ok(entry)) => entry,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -198,25 +199,26 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
         let Poll::Ready(answer) = connection.poll_answer(entry, context) else {
             return Poll::Pending;
         };
-        let result = match answer {
-            Ok(answer) => answer.read::<P, T>(connection),
-            Err(error) => Err(error),
-        };
-        self.place = Place::Ended;
-        connection.take_answer(entry);
-        Poll::Ready(result)
+        let read = answer.and_then(|answer| answer.save::<P, T>(connection, entry));
+        if let Err(error) = read {
+            self.out = None;
+            connection.take_answer(entry);
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(entry))
     }
 
     /// Waits for the credit with which the request is submitted.
     #[cold]
     fn poll_queue(&mut self, context: &mut Context<'_>) -> Poll<Result<&'c Entry, CallError>> {
         let connection = self.connection;
-        let Place::Queued(ticket) = self.place else {
+        let Some(ticket) = self.ticket else {
             // Polled again after its end.
             return Poll::Ready(Err(CallError::BadAnswer));
         };
         if let Some(entry) = connection.tokens.poll_ticket(ticket, context.waker()) {
-            self.place = Place::Out(entry);
+            self.out = Some(entry);
+            self.ticket = None;
             return Poll::Ready(Ok(entry));
         }
         let error = match connection.failure() {
@@ -224,19 +226,20 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
             None if connection.tokens.capacity() == 0 => CallError::NoCredits,
             None => return Poll::Pending,
         };
-        self.place = Place::Ended;
+        self.ticket = None;
         connection.leave_queue(ticket);
         Poll::Ready(Err(error))
     }
 }
 
 impl<P: Platform, T: Wire> Drop for Call<'_, P, T> {
-    #[inline]
+    // Part of its caller, so that a call need not stand in memory on the chance that it is dropped.
+    #[inline(always)]
     fn drop(&mut self) {
-        match self.place {
-            Place::Ended => {}
-            Place::Out(entry) => self.connection.abandon(entry.index()),
-            Place::Queued(ticket) => self.connection.leave_queue(ticket),
+        if let Some(entry) = self.out {
+            self.connection.abandon(entry.index());
+        } else if let Some(ticket) = self.ticket {
+            self.connection.leave_queue(ticket);
         }
     }
 }

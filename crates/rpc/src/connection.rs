@@ -20,6 +20,11 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::task::{Poll, Waker};
 
+/// The connection has ended.
+const FAILED: u8 = 1;
+/// Events are recorded.
+const TRACED: u8 = 2;
+
 /// What all connections of a node share: the executor, and who is owed what at the end of the turn.
 pub(crate) struct Ledger<P: Platform> {
     pub(crate) handle: Handle<P>,
@@ -54,15 +59,15 @@ pub struct Connection<P: Platform> {
     pub(crate) bit: u64,
     pub(crate) link: Link<P::Publication>,
     pub(crate) tokens: Tokens,
-    /// The entry whose answer is the one at the head of the answer lane, while its task is polled in place.
-    pub(crate) in_slot: Cell<u16>,
     /// The token that each credit of the peer was last waited for; meaningful while its handler waits.
     pub(crate) serving: Box<[Cell<Token>]>,
     /// The task entry of the first credit's handler, for dumps.
     pub(crate) first_handler: Cell<u16>,
     /// What a request that is dropped unanswered is answered with.
     pub(crate) dropped_status: Cell<Status>,
-    pub(crate) failure: Cell<Option<Failure>>,
+    failure: Cell<Option<Failure>>,
+    /// Whether there is more to do than the ordinary: [`FAILED`], [`TRACED`]. One test for both on the way of a message.
+    special: Cell<u8>,
     /// What the wakers of this executor have in common.
     pub(crate) waker_key: usize,
     pub(crate) bell: P::Bell,
@@ -90,11 +95,11 @@ impl<P: Platform> Connection<P> {
         let link = Link::with_ring(&parts, start.position, peer_ring)?;
         Ok(Connection {
             waker_key: ledger.handle.waker_key(),
+            special: Cell::new(if ledger.tracing.get() { TRACED } else { 0 }),
             ledger,
             bit: 1 << index,
             link,
             tokens: Tokens::new(parts.credits, start.generation),
-            in_slot: Cell::new(NO_ENTRY),
             serving: (0..parts.granted).map(|_| Cell::new(Token::NONE)).collect(),
             first_handler: Cell::new(NO_TASK),
             dropped_status: Cell::new(Status::NoReply),
@@ -171,6 +176,7 @@ impl<P: Platform> Connection<P> {
             return;
         }
         self.failure.set(Some(failure));
+        self.special.set(self.special.get() | FAILED);
         self.leave();
         let ledger = &self.ledger;
         let step = match failure {
@@ -215,7 +221,19 @@ impl<P: Platform> Connection<P> {
 
     #[inline]
     pub(crate) fn tracing(&self) -> bool {
-        self.ledger.tracing.get()
+        self.special.get() & TRACED != 0
+    }
+
+    /// Switches this connection's events on or off.
+    pub(crate) fn set_tracing(&self, on: bool) {
+        let others = self.special.get() & !TRACED;
+        self.special.set(if on { others | TRACED } else { others });
+    }
+
+    /// Whether the connection has ended or is traced.
+    #[inline]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special.get() != 0
     }
 
     #[cold]
@@ -299,10 +317,8 @@ impl<P: Platform> Connection<P> {
                 self.tokens.push_to_cancel(entry);
                 self.mark_unsettled();
             }
-            State::Plain if self.in_slot.get() == entry.index() => {
-                self.in_slot.set(NO_ENTRY);
-                self.release(entry);
-            }
+            // Its answer has come and lies in its slot.
+            State::Plain => self.release(entry),
             State::Saved | State::Leased => self.release_special(entry),
             // The connection has ended: nobody will use the entry again.
             _ => {}
@@ -316,5 +332,5 @@ pub struct Start {
     /// First position of every lane; both sides must agree.
     pub position: u32,
     /// First generation of every token.
-    pub generation: u32,
+    pub generation: u64,
 }

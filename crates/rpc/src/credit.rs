@@ -40,11 +40,11 @@ impl<P: Platform> Connection<P> {
     /// A credit is free again: the first who waits for one gets it, and its request goes out.
     #[inline]
     pub(crate) fn release(&self, entry: &Entry) {
-        self.tokens.begin_generation(entry);
         if self.tokens.starving.get() != 0 {
+            self.tokens.begin_generation(entry);
             self.grant(entry);
         } else {
-            self.tokens.put_back(entry, entry.index());
+            self.tokens.put_back(entry);
         }
     }
 

@@ -9,7 +9,7 @@
 //! Neighbours: `source` chooses; `port` has the look at one connection.
 
 use crate::node::{Inner, Node};
-use crate::port::{LANE_QUANTUM, bits};
+use crate::port::{LANE_QUANTUM, Port, bits};
 use alloc::rc::Rc;
 use baton_executor::InTurn;
 use baton_inbox::{Band, Platform, Publication};
@@ -44,26 +44,24 @@ impl<P: Platform> Inner<P> {
         let Some(ring) = &self.ledger.ring else {
             return 0;
         };
-        let drained = self.with_ports(|ports| {
-            let quantum = LANE_QUANTUM * self.scan.bound().count_ones();
-            let mut drained = 0;
-            while drained < quantum {
-                // The writers are trusted, so there is no corrupt tail.
-                let Ok(Some(found)) = ring.peek() else { break };
-                drained += 1;
-                let (token, source) = found.token_and_source();
-                let port = ports.get(source as usize).and_then(Option::as_ref);
-                match port {
-                    Some(port) => match &port.server {
-                        Some(server) => server.take(turn, &port.connection, ring, found, token),
-                        None => port.connection.take_in_answer::<false>(turn, ring, token),
-                    },
-                    None => ring.advance(),
-                }
+        let ports = self.ports();
+        let quantum = LANE_QUANTUM * self.scan.bound().count_ones();
+        let mut drained = 0;
+        while drained < quantum {
+            // The writers are trusted, so there is no corrupt tail.
+            let Ok(Some(found)) = ring.peek() else { break };
+            drained += 1;
+            let (token, source) = found.token_and_source();
+            let port = ports.get(source);
+            match port {
+                Some(port) => match &port.server {
+                    Some(server) => server.take(turn, ring, found, token),
+                    None => port.connection.take_in_answer::<false>(turn, ring, token),
+                },
+                None => ring.advance(),
             }
-            drained
-        });
-        drained.unwrap_or(0)
+        }
+        drained
     }
 
     /// Looks which connections have messages, and leaves them to the dispatcher task.
@@ -71,18 +69,11 @@ impl<P: Platform> Inner<P> {
         let found = match &self.ledger.ring {
             Some(ring) => u64::from(!matches!(ring.peek(), Ok(None))),
             None => {
-                let found = self.with_ports(|ports| {
-                    let has_message = |index: &u32| {
-                        ports[*index as usize].as_ref().is_some_and(|port| {
-                            port.connection.has_answer()
-                                || (port.server.is_some() && port.connection.has_request())
-                        })
-                    };
-                    bits(candidates)
-                        .filter(has_message)
-                        .fold(0, |found, index| found | 1 << index)
-                });
-                found.unwrap_or(0)
+                let ports = self.ports();
+                let has_message = |index: &u32| ports.get(*index).is_some_and(Port::has_message);
+                bits(candidates)
+                    .filter(has_message)
+                    .fold(0, |found, index| found | 1 << index)
             }
         };
         if found == 0 {
@@ -109,12 +100,11 @@ impl<P: Platform> Inner<P> {
             self.drain_ring(None);
             return;
         }
-        self.with_ports(|ports| {
-            for index in bits(connections) {
-                if let Some(port) = &ports[index as usize] {
-                    port.look_for_dispatcher();
-                }
+        let ports = self.ports();
+        for index in bits(connections) {
+            if let Some(port) = ports.get(index) {
+                port.look_for_dispatcher();
             }
-        });
+        }
     }
 }

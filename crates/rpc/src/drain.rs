@@ -7,7 +7,8 @@
 use crate::connection::Connection;
 use crate::error::Violation;
 use crate::port::LANE_QUANTUM;
-use crate::tokens::{Entry, NO_ENTRY, State};
+use crate::tokens::Entry;
+use crate::tokens::State;
 use baton_executor::{InTurn, NO_TASK};
 use baton_inbox::{Found, LaneReader, Platform, Publication, Token};
 use baton_trace::Step;
@@ -20,22 +21,29 @@ impl<P: Platform> Connection<P> {
             return 0;
         };
         if self.tracing() {
-            self.drain_answers_traced(turn, first)
-        } else {
-            self.drain_answers_untraced(turn, first)
+            return self.drain_answers_traced(turn, first);
         }
+        // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
+        let lane = self.link.answers_in();
+        self.take_in_answer::<false>(turn, lane, first.token());
+        let more = match self.peek_answer() {
+            Some(next) => self.drain_more_answers::<false>(turn, next),
+            None => 0,
+        };
+        if let Some(turn) = turn {
+            turn.end();
+        }
+        1 + more
     }
 
     #[cold]
     #[inline(never)]
     fn drain_answers_traced(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
-        self.drain_answers_with::<true>(turn, first)
-    }
-
-    /// Out of line, so that the turn around it has registers left.
-    #[inline(never)]
-    fn drain_answers_untraced(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
-        self.drain_answers_with::<false>(turn, first)
+        let drained = self.drain_more_answers::<true>(turn, first);
+        if let Some(turn) = turn {
+            turn.end();
+        }
+        drained
     }
 
     /// The next answer; a corrupt peer is noticed.
@@ -50,8 +58,9 @@ impl<P: Platform> Connection<P> {
         }
     }
 
-    #[inline(always)]
-    fn drain_answers_with<const TRACE: bool>(
+    /// Drains the rest of a quantum, one answer of which has been counted, and says how many there were.
+    #[inline(never)]
+    fn drain_more_answers<const TRACE: bool>(
         &self,
         turn: Option<InTurn<'_>>,
         first: Found<'_>,
@@ -63,16 +72,14 @@ impl<P: Platform> Connection<P> {
             drained += 1;
             let token = found.token();
             self.take_in_answer::<TRACE>(turn, lane, token);
-            if drained == LANE_QUANTUM {
-                break;
+            if drained == LANE_QUANTUM - 1 {
+                return drained;
             }
             match self.peek_answer() {
                 Some(next) => found = next,
-                None => break,
+                None => return drained,
             }
         }
-        self.link.publish_answer_head();
-        drained
     }
 
     /// Takes one answer in and goes on to the next message of `lane`.
@@ -92,7 +99,6 @@ impl<P: Platform> Connection<P> {
             }
         };
         entry.expect.set(Token::NONE);
-        self.in_slot.set(token.index());
         let task = entry.waiter.get();
         if TRACE {
             self.event(Step::DrainAnswer, task, token, 0);
@@ -104,8 +110,9 @@ impl<P: Platform> Connection<P> {
             Some(turn) if !P::Publication::DISPATCHED => turn.resume(task),
             _ => false,
         };
-        if !polled || self.in_slot.get() != NO_ENTRY {
-            self.keep_answer(entry, task, polled);
+        // Taking an answer ends its generation.
+        if entry.token() == token {
+            self.keep_answer(entry, polled);
         }
         lane.advance();
     }
@@ -113,21 +120,19 @@ impl<P: Platform> Connection<P> {
     /// An answer that was not taken in place; its task may still have to be woken.
     #[cold]
     #[inline(never)]
-    fn keep_answer(&self, entry: &Entry, task: u16, polled: bool) {
-        if self.in_slot.get() != NO_ENTRY {
-            self.save_answer(entry);
-        }
+    fn keep_answer(&self, entry: &Entry, polled: bool) {
+        let answer = self.answer_lane().first();
+        self.tokens.save(entry, answer.info(), answer.copy());
         if polled {
             return;
         }
-        if task == NO_TASK {
-            self.wake_waiter(entry);
-        } else {
-            self.ledger.handle.wake(task);
+        match entry.waiter.get() {
+            NO_TASK => self.wake_waiter(entry),
+            task => self.ledger.handle.wake(task),
         }
     }
 
-    /// The lane that the answer of [`Connection::in_slot`] stands in.
+    /// The lane whose first message is the answer that has come and has not been saved.
     #[inline]
     pub(crate) fn answer_lane(&self) -> &LaneReader<P::Publication> {
         match &self.ledger.ring {
@@ -170,12 +175,5 @@ impl<P: Platform> Connection<P> {
         if let Some(waker) = entry.take_waker() {
             waker.wake();
         }
-    }
-
-    #[cold]
-    fn save_answer(&self, entry: &Entry) {
-        self.in_slot.set(NO_ENTRY);
-        let answer = self.answer_lane().first();
-        self.tokens.save(entry, answer.info(), answer.copy());
     }
 }

@@ -8,7 +8,8 @@
 //! | 1 call | `call` ([`Client::call`]); `credit`, when it has to wait for one |
 //! | 2 submit | `submit` |
 //! | 3 ring | `source` (end of a turn) |
-//! | 4 drain, 5 serve, 6 reply | `serve` |
+//! | 4 drain, 5 serve | `serve` |
+//! | 6 reply | `request` ([`Reply::send`]) |
 //! | 7 drain, 8 resume | `drain`, and [`Call`]'s poll; `answer` |
 //!
 //! Invariants: a request is only written with a credit in hand, and a credit pays for everything that its request needs on
@@ -70,12 +71,6 @@
 extern crate alloc;
 extern crate self as baton_rpc;
 
-/// What the generated code needs beside the public items.
-#[doc(hidden)]
-pub mod __private {
-    pub use alloc::rc::Rc;
-}
-
 mod answer;
 mod arrival;
 mod bulk;
@@ -88,13 +83,16 @@ mod dump;
 mod error;
 mod node;
 mod port;
+mod request;
 mod serve;
 mod source;
 mod submit;
 mod tokens;
 pub mod wire;
 
-pub use baton_executor::{Config, DeadlineError, Handle, JoinHandle, Mode, RunError};
+pub use baton_executor::{
+    CellSize, Config, DeadlineError, FreeCell, Handle, JoinHandle, Mode, RunError, Started,
+};
 pub use baton_inbox::{Band, LinkParts, PAYLOAD_WORDS as INLINE_WORDS, Platform, RegionLayout};
 pub use baton_rpc_macros::{Wire, service};
 pub use bulk::{Buffer, BulkAnswer, BulkCall, BulkIn, BulkOut};
@@ -103,5 +101,6 @@ pub use connection::{Connection, Counters, Start};
 pub use error::{CallError, Failure, SendError, TooLong, TryCallError, Violation};
 pub use node::{BindError, Binding, Drive, Node, NodeHandle};
 pub use port::LANE_QUANTUM;
-pub use serve::{Interface, OneWay, Request, Service};
+pub use request::{OneWay, Reply, Request};
+pub use serve::{Interface, Service};
 pub use wire::{Wire, WireReader, WireWriter};

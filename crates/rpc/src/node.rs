@@ -111,12 +111,22 @@ impl<P: Platform> Clone for NodeHandle<P> {
     }
 }
 
+impl<P: Platform> Inner<P> {
+    /// Switches the events of this node's connections on or off.
+    pub(crate) fn set_tracing(&self, on: bool) {
+        if self.ledger.tracing.replace(on) != on {
+            for connection in self.directory.borrow().iter() {
+                connection.set_tracing(on);
+            }
+        }
+    }
+}
+
 pub(crate) struct Inner<P: Platform> {
     pub(crate) ledger: Rc<Ledger<P>>,
     pub(crate) scan: Scan,
-    /// What is bound. Taken out while lanes are drained or flushed, so that no borrow need be counted there; it changes only in
-    /// [`Inner::come_and_go`].
-    pub(crate) ports: Cell<Option<Box<Ports<P>>>>,
+    /// What is bound and has arrived. Never changed, but replaced by [`Inner::come_and_go`].
+    pub(crate) ports: RefCell<Rc<Ports<P>>>,
     /// The same connections, for look-ups at any time.
     pub(crate) directory: RefCell<Vec<Rc<Connection<P>>>>,
     /// Connections that come into the scan when the next turn begins.
@@ -185,7 +195,7 @@ impl<P: Platform> Node<P> {
             handle: NodeHandle(Rc::new(Inner {
                 ledger,
                 scan: Scan::new(hint),
-                ports: Cell::new(Some(Box::new([const { None }; MAX_CONNECTIONS]))),
+                ports: RefCell::new(Rc::new(Ports::none())),
                 directory: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
                 arriving: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
                 taken: Cell::new(0),
@@ -215,9 +225,12 @@ impl<P: Platform> Node<P> {
     /// [`RunError::Nested`] when the node is being driven already.
     #[inline]
     pub fn drive(&self) -> Result<Drive<'_, P>, RunError> {
+        let turns = self.executor.turns()?;
+        let source = &*self.handle.0;
         Ok(Drive {
-            turns: self.executor.turns()?,
-            source: &self.handle.0,
+            turns,
+            held: source.hold(),
+            source,
         })
     }
 
@@ -234,6 +247,7 @@ impl<P: Platform> Node<P> {
 /// A node that is being driven turn by turn; see [`Node::drive`].
 pub struct Drive<'a, P: Platform> {
     turns: Turns<'a, P>,
+    held: Rc<Ports<P>>,
     source: &'a Inner<P>,
 }
 
@@ -241,7 +255,7 @@ impl<P: Platform> Drive<'_, P> {
     /// Does one turn and says how much was done: messages drained and tasks polled.
     #[inline]
     pub fn turn(&mut self) -> u32 {
-        self.turns.turn(self.source)
+        self.turns.turn(self.source, &mut self.held)
     }
 }
 
@@ -252,7 +266,8 @@ impl<P: Platform> Drop for Node<P> {
         for index in 0..MAX_CONNECTIONS as u32 {
             self.handle.unbind(index);
         }
-        self.handle.0.attend();
+        let inner = &self.handle.0;
+        inner.attend(&mut inner.hold());
     }
 }
 
@@ -277,9 +292,9 @@ impl<P: Platform> NodeHandle<P> {
             parts,
             binding,
             None,
-            |handle, credits, band| match credits {
+            |handle, connection, band| match connection.granted() {
                 0 => Ok(None),
-                _ => serving(handle, Rc::new(NoService), credits, band).map(Some),
+                _ => serving(handle, connection, Rc::new(NoService), band).map(Some),
             },
         )
     }
@@ -296,10 +311,15 @@ impl<P: Platform> NodeHandle<P> {
         service: Option<Rc<S>>,
         peer_ring: &SharedRing,
     ) -> Result<Client<P>, BindError> {
-        self.bind_with(parts, binding, Some(peer_ring), |handle, credits, band| {
-            let service = service.map(|service| serving(handle, service, credits, band));
-            service.transpose()
-        })
+        self.bind_with(
+            parts,
+            binding,
+            Some(peer_ring),
+            |handle, connection, band| {
+                let service = service.map(|service| serving(handle, connection, service, band));
+                service.transpose()
+            },
+        )
     }
 
     /// Binds a connection that is served by `service`, and may call as well.
@@ -313,8 +333,8 @@ impl<P: Platform> NodeHandle<P> {
         binding: Binding,
         service: Rc<S>,
     ) -> Result<Client<P>, BindError> {
-        self.bind_with(parts, binding, None, |handle, credits, band| {
-            serving(handle, service, credits, band).map(Some)
+        self.bind_with(parts, binding, None, |handle, connection, band| {
+            serving(handle, connection, service, band).map(Some)
         })
     }
 
@@ -323,7 +343,11 @@ impl<P: Platform> NodeHandle<P> {
         parts: LinkParts<P::Bell>,
         binding: Binding,
         peer_ring: Option<&SharedRing>,
-        server: impl FnOnce(&Handle<P>, u32, Band) -> Result<Option<Box<dyn Serve<P>>>, TableFull>,
+        server: impl FnOnce(
+            &Handle<P>,
+            &Rc<Connection<P>>,
+            Band,
+        ) -> Result<Option<Box<dyn Serve<P>>>, TableFull>,
     ) -> Result<Client<P>, BindError> {
         let inner = &self.0;
         let index = match binding.index {
@@ -334,7 +358,6 @@ impl<P: Platform> NodeHandle<P> {
         if index as usize >= MAX_CONNECTIONS || taken & 1 << index != 0 {
             return Err(BindError::IndexTaken(index));
         }
-        let server = server(&inner.ledger.handle, parts.granted, binding.band)?;
         let connection = Rc::new(Connection::new(
             inner.ledger.clone(),
             index,
@@ -344,15 +367,14 @@ impl<P: Platform> NodeHandle<P> {
             binding.start,
             peer_ring,
         )?);
+        let server = server(&inner.ledger.handle, &connection, binding.band)?;
         inner.taken.set(taken | connection.bit);
         if let Some(server) = &server {
             connection.first_handler.set(server.first_task());
         }
         inner.directory.borrow_mut().push(connection.clone());
-        inner.arriving.borrow_mut().push(Port {
-            connection: connection.clone(),
-            server,
-        });
+        let port = Port::new(connection.clone(), server);
+        inner.arriving.borrow_mut().push(port);
         inner.ledger.handle.attend();
         Ok(Client(connection))
     }
@@ -398,6 +420,6 @@ impl<P: Platform> NodeHandle<P> {
     /// Switches tracing on or off at once; the ring's own switch is looked at only every so many turns.
     pub fn set_tracing(&self, on: bool) {
         self.executor().trace().set_on(on);
-        self.0.ledger.tracing.set(on);
+        self.0.set_tracing(on);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A port is a connection and the service behind it, if it has one. A look at a port empties its lanes, up to the quantum.
 //!
-//! Invariant: the ports are taken out of their place while lanes are drained or flushed, and go back whatever panics meanwhile. So
-//! whoever comes in between finds none, and needs no count of borrows.
+//! Invariant: the table of ports is never changed but replaced ([`Inner::come_and_go`]), at the beginning of a turn. Whoever drives the
+//! node holds the present one, so that a look needs no count of borrows, and whatever a task binds or unbinds meanwhile changes nothing under it.
 //!
 //! Neighbours: `source` looks at the ports of a turn; `arrival` alone puts ports in and takes them out; `dispatcher` looks in the
 //! transports that Baton is compared with.
@@ -16,68 +16,98 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use baton_executor::InTurn;
 use baton_inbox::{Found, MAX_CONNECTIONS, Platform, Publication};
-use core::cell::Cell;
 
 /// Messages drained from one lane before the next is looked at.
 pub const LANE_QUANTUM: u32 = 32;
 
 /// One connection as the drain loop sees it.
-#[repr(align(32))]
 pub(crate) struct Port<P: Platform> {
     pub(crate) connection: Rc<Connection<P>>,
     pub(crate) server: Option<Box<dyn Serve<P>>>,
+    /// Whether answers come over this connection, and are not left to whoever serves it.
+    takes_answers: bool,
 }
 
 /// All connections, by number.
-pub(crate) type Ports<P> = [Option<Port<P>>; MAX_CONNECTIONS];
-
-/// The ports while they are taken out; they go back also when a handler or a task panics.
-pub(crate) struct Borrowed<'a, P: Platform> {
-    place: &'a Cell<Option<Box<Ports<P>>>>,
-    pub(crate) ports: Option<Box<Ports<P>>>,
+pub(crate) struct Ports<P: Platform> {
+    by_number: [Option<Rc<Port<P>>>; MAX_CONNECTIONS],
+    /// The only one there is, where a turn has no order to decide about.
+    pub(crate) only: Option<Rc<Port<P>>>,
 }
 
-impl<P: Platform> Drop for Borrowed<'_, P> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // The place is empty: nothing is dropped here.
-        core::mem::forget(self.place.replace(self.ports.take()));
+impl<P: Platform> Ports<P> {
+    /// No connection.
+    pub(crate) fn none() -> Self {
+        Ports {
+            by_number: [const { None }; MAX_CONNECTIONS],
+            only: None,
+        }
+    }
+
+    /// Connection `index`, taken modulo [`MAX_CONNECTIONS`], if there is one.
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<&Port<P>> {
+        self.by_number[index as usize % MAX_CONNECTIONS].as_deref()
+    }
+
+    /// All that there are.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Port<P>> {
+        self.by_number.iter().filter_map(Option::as_deref)
+    }
+
+    /// The same, but for connection `index` (taken modulo [`MAX_CONNECTIONS`]), which is `port` from now on; returns what it was.
+    pub(crate) fn set(&mut self, index: u32, port: Option<Rc<Port<P>>>) -> Option<Rc<Port<P>>> {
+        let before =
+            core::mem::replace(&mut self.by_number[index as usize % MAX_CONNECTIONS], port);
+        let mut all = self.by_number.iter().flatten();
+        // With one ring or a dispatcher messages do not come by connection.
+        let by_connection = !P::Publication::ONE_RING && !P::Publication::DISPATCHED;
+        self.only = match (all.next(), all.next()) {
+            (Some(only), None) if by_connection => Some(only.clone()),
+            _ => None,
+        };
+        before
+    }
+}
+
+impl<P: Platform> Clone for Ports<P> {
+    fn clone(&self) -> Self {
+        Ports {
+            by_number: self.by_number.clone(),
+            only: self.only.clone(),
+        }
     }
 }
 
 impl<P: Platform> Inner<P> {
-    /// Runs `with` on the ports. Nested calls find none; nothing nests but by mistake.
-    #[inline(always)]
-    pub(crate) fn with_ports<R>(&self, with: impl FnOnce(&Ports<P>) -> R) -> Option<R> {
-        let borrowed = self.borrow_ports()?;
-        borrowed.ports.as_deref().map(with)
-    }
-
-    /// The ports, until the value is dropped.
-    #[inline(always)]
-    pub(crate) fn borrow_ports(&self) -> Option<Borrowed<'_, P>> {
-        Some(Borrowed {
-            place: &self.ports,
-            ports: Some(self.ports.take()?),
-        })
+    /// The ports as they are now.
+    pub(crate) fn ports(&self) -> Rc<Ports<P>> {
+        self.ports.borrow().clone()
     }
 }
 
 impl<P: Platform> Port<P> {
+    pub(crate) fn new(connection: Rc<Connection<P>>, server: Option<Box<dyn Serve<P>>>) -> Self {
+        // Where requests and answers share a lane, whoever serves takes both.
+        let left_to_server = P::Publication::ONE_LANE && server.is_some();
+        Port {
+            takes_answers: connection.credits() != 0 && !left_to_server,
+            connection,
+            server,
+        }
+    }
+
     /// Drains its answers first, then, if it is served, its requests.
     #[inline(always)]
     pub(crate) fn look(&self, turn: Option<InTurn<'_>>) -> u32 {
-        let connection = &self.connection;
         let mut done = 0;
-        // Where requests and answers share a lane, whoever serves takes both.
-        let has_answers = !P::Publication::ONE_LANE || self.server.is_none();
-        if connection.tokens.capacity() != 0 && has_answers {
-            done += connection.drain_answers(turn);
+        if self.takes_answers {
+            done += self.connection.drain_answers(turn);
         }
         if let Some(server) = &self.server
-            && let Some(found) = connection.peek_request()
+            && let Some(found) = self.connection.peek_request()
         {
-            done += server.drain(turn, connection, found);
+            done += server.drain(turn, found);
         }
         done
     }
@@ -86,6 +116,11 @@ impl<P: Platform> Port<P> {
     #[inline(never)]
     pub(crate) fn look_again(&self, turn: InTurn<'_>) -> u32 {
         self.look(Some(turn))
+    }
+
+    /// Whether a message, or the sign of a corrupt peer, waits.
+    pub(crate) fn has_message(&self) -> bool {
+        self.connection.has_answer() || (self.server.is_some() && self.connection.has_request())
     }
 
     #[inline(never)]
@@ -97,7 +132,7 @@ impl<P: Platform> Port<P> {
 impl<P: Platform> Connection<P> {
     /// The next request; a corrupt peer is noticed.
     #[inline(always)]
-    fn peek_request(&self) -> Option<Found<'_>> {
+    pub(crate) fn peek_request(&self) -> Option<Found<'_>> {
         match self.link.requests_in.peek() {
             Ok(found) => found,
             Err(_) => {

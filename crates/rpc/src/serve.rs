@@ -1,21 +1,22 @@
 //! Steps 4, 5 and 6: requests come in, handlers run, answers go out.
 //!
-//! The service is monomorphised into the drain loop: a request is copied once out of its slot, straight into the future that
-//! serves it, and that future's first poll happens on the spot. One virtual call a lane and turn stands before all this.
+//! The service is monomorphised into the drain loop: a request is copied once out of its slot, its arguments go straight into the
+//! future that serves it, and that future's first poll happens on the spot. One virtual call a lane and turn stands before all this.
+//!
+//! Neighbours: `port` calls [`Serve::drain`]; `request` has what handlers are given, and step 6; the cells are `baton-executor`'s
+//! [`Pool`].
 
 use crate::connection::Connection;
 use crate::error::Violation;
 use crate::port::LANE_QUANTUM;
-use crate::wire::{SliceReader, Wire};
+#[allow(unused_imports)] // For the documentation.
+use crate::request::Reply;
+use crate::request::{OneWay, Received, Request};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use baton_executor::{CellInUse, Handle, InTurn, Pool, Started, TableFull};
-use baton_inbox::{
-    Band, Found, Info, Kind, LaneReader, PAYLOAD_WORDS, PayloadWriter, Platform, Publication,
-    Status, Token,
-};
+use baton_executor::{CellInUse, CellSize, FreeCell, Handle, InTurn, Pool, Started, TableFull};
+use baton_inbox::{Band, Found, Kind, LaneReader, Platform, Publication, Status, Token};
 use baton_trace::Step;
-use core::future::Future;
 
 /// What a service is called and what it can do; both sides of a connection must agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,154 +34,16 @@ pub trait Service<P: Platform>: 'static {
     /// The interface that clients must have been built with.
     const INTERFACE: Interface;
 
-    /// Serves one request; the future ends by consuming it.
+    /// Serves one request: starts the future that answers it, the handler's, with [`Reply::send`] for its output. One credit is one request, so that future must not wait for anything after its reply.
     ///
-    /// The future must be an `async` block or function, or like one leave nothing to be dropped when it has finished: its
-    /// destructor does not run then (what it holds would leak). One credit is one request, so it must not wait for anything
-    /// after its reply.
-    fn serve(self: Rc<Self>, request: Request<P>) -> impl Future<Output = ()> + 'static;
+    /// A `cell` that is not used is free again.
+    fn serve<'a>(&'a self, request: Request<'a, P>, cell: FreeCell<'a, P>) -> Started;
+
+    /// Makes room in `size` for each future that [`Service::serve`] may start.
+    fn fit(size: &mut CellSize);
 
     /// Takes one one-way send.
-    fn notify(&self, message: OneWay<P>);
-}
-
-/// A private copy of a message.
-pub(crate) struct Received {
-    pub(crate) info: Info,
-    pub(crate) token: Token,
-    /// Words behind the message's length mean nothing.
-    pub(crate) payload: [u64; PAYLOAD_WORDS],
-}
-
-/// A request that has not been answered. Dropped unanswered, it is answered with an error.
-pub struct Request<P: Platform> {
-    pub(crate) connection: Rc<Connection<P>>,
-    pub(crate) message: Received,
-}
-
-/// A one-way send.
-pub struct OneWay<P: Platform> {
-    connection: Rc<Connection<P>>,
-    message: Received,
-}
-
-impl<P: Platform> Request<P> {
-    /// The method that is asked for.
-    #[inline]
-    pub fn method(&self) -> u16 {
-        self.message.info.method()
-    }
-
-    /// Who asks.
-    pub fn connection(&self) -> &Rc<Connection<P>> {
-        &self.connection
-    }
-
-    /// The arguments, or none when the message is too short or holds no such values.
-    #[inline]
-    pub fn args<A: Wire>(&self) -> Option<A> {
-        read_args(&self.message)
-    }
-
-    /// Answers with `value`.
-    #[inline(always)]
-    pub fn reply<T: Wire>(self, value: T) {
-        let info = Info::new(Kind::Answer, Status::Done as u16, T::WORDS);
-        self.answer(info, |out| value.put(out));
-    }
-
-    /// Answers that the arguments make no sense.
-    #[cold]
-    pub fn refuse_bad_arguments(self) {
-        self.refuse(Status::BadArguments);
-    }
-
-    /// Answers that there is no such method.
-    #[cold]
-    pub fn refuse_unknown_method(self) {
-        self.refuse(Status::UnknownMethod);
-    }
-
-    #[inline(never)]
-    fn refuse(self, status: Status) {
-        self.answer(Info::new(Kind::Answer, status as u16, 0), |_| {});
-    }
-
-    #[inline(always)]
-    pub(crate) fn answer(mut self, info: Info, payload: impl FnOnce(&mut PayloadWriter<'_>)) {
-        let token = core::mem::replace(&mut self.message.token, Token::NONE);
-        self.connection.answer(token, info, payload);
-    }
-}
-
-impl<P: Platform> Drop for Request<P> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.message.token != Token::NONE {
-            self.connection.answer_dropped(self.message.token);
-        }
-    }
-}
-
-impl<P: Platform> OneWay<P> {
-    /// The method that is meant.
-    #[inline]
-    pub fn method(&self) -> u16 {
-        self.message.info.method()
-    }
-
-    /// Who sent it.
-    pub fn connection(&self) -> &Rc<Connection<P>> {
-        &self.connection
-    }
-
-    /// The arguments, or none when the message is too short or holds no such values.
-    #[inline]
-    pub fn args<A: Wire>(&self) -> Option<A> {
-        read_args(&self.message)
-    }
-
-    /// Counts the message as one that made no sense.
-    #[cold]
-    pub fn bad_message(self) {
-        let bad = &self.connection.counters().bad_one_ways;
-        bad.set(bad.get() + 1);
-    }
-}
-
-#[inline]
-fn read_args<A: Wire>(message: &Received) -> Option<A> {
-    if message.info.words() < A::WORDS {
-        return None;
-    }
-    A::get(&mut SliceReader::new(&message.payload))
-}
-
-impl<P: Platform> Connection<P> {
-    /// Step 6: writes an answer. Nothing is written when the connection has ended.
-    #[inline(always)]
-    pub(crate) fn answer(
-        &self,
-        token: Token,
-        info: Info,
-        payload: impl FnOnce(&mut PayloadWriter<'_>),
-    ) {
-        if self.failure.get().is_some() {
-            return;
-        }
-        if self.tracing() {
-            let task = self.ledger.handle.running();
-            self.event(Step::Reply, task, token, u32::from(info.method()));
-        }
-        self.link.answers_out().push(info, token, payload);
-        self.mark_dirty();
-    }
-
-    #[cold]
-    fn answer_dropped(&self, token: Token) {
-        let status = self.dropped_status.get();
-        self.answer(token, Info::new(Kind::Answer, status as u16, 0), |_| {});
-    }
+    fn notify(&self, message: OneWay<'_, P>);
 }
 
 /// What serves a connection that was bound to no service.
@@ -193,11 +56,14 @@ impl<P: Platform> Service<P> for NoService {
         methods: &[],
     };
 
-    async fn serve(self: Rc<Self>, request: Request<P>) {
-        request.refuse(Status::NoService);
+    fn serve<'a>(&'a self, request: Request<'a, P>, _cell: FreeCell<'a, P>) -> Started {
+        request.into_reply().refuse(Status::NoService);
+        Started::Finished
     }
 
-    fn notify(&self, message: OneWay<P>) {
+    fn fit(_size: &mut CellSize) {}
+
+    fn notify(&self, message: OneWay<'_, P>) {
         message.bad_message();
     }
 }
@@ -208,187 +74,138 @@ pub(crate) trait Serve<P: Platform> {
     fn first_task(&self) -> u16;
     /// Drains at most [`LANE_QUANTUM`] messages of the request lane and says how many there were. With no turn, a dispatcher drains.
     /// `first` is the first of them.
-    fn drain(
-        &self,
-        turn: Option<InTurn<'_>>,
-        connection: &Rc<Connection<P>>,
-        first: Found<'_>,
-    ) -> u32;
+    fn drain(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32;
 
     /// Takes one message out of a ring that all senders share.
     fn take(
         &self,
         turn: Option<InTurn<'_>>,
-        connection: &Rc<Connection<P>>,
         lane: &LaneReader<P::Publication>,
         found: Found<'_>,
         token: Token,
     );
 }
 
-/// A service and the cells for its handlers, one a credit of the peer.
-struct Serving<P, F, M, N>
-where
-    P: Platform,
-    F: Future<Output = ()> + 'static,
-{
-    pool: Pool<P, F>,
-    start: M,
-    notify: N,
+/// What the handlers of one connection share.
+struct Shared<P: Platform, S> {
+    connection: Rc<Connection<P>>,
+    service: Rc<S>,
 }
 
-/// Makes the serving side of a connection with `credits` credits.
+/// A service and the cells for its handlers, one a credit of the peer.
+struct Serving<P: Platform, S: 'static>(Pool<P, Shared<P, S>>);
+
+/// Makes the serving side of `connection`, whose peer holds `credits` credits.
 pub(crate) fn serving<P: Platform, S: Service<P>>(
     handle: &Handle<P>,
+    connection: &Rc<Connection<P>>,
     service: Rc<S>,
-    credits: u32,
     band: Band,
 ) -> Result<Box<dyn Serve<P>>, TableFull> {
-    let for_one_ways = service.clone();
-    make(
-        handle,
-        credits,
-        band,
-        move |request| S::serve(service.clone(), request),
-        move |message| for_one_ways.notify(message),
-    )
+    let mut size = CellSize::default();
+    S::fit(&mut size);
+    let shared = Shared {
+        connection: connection.clone(),
+        service,
+    };
+    let cells = connection.granted();
+    Ok(Box::new(Serving(Pool::new(
+        handle, cells, band, "handler", size, shared,
+    )?)))
 }
 
-/// Names the type of the handlers' futures, which nobody can write down.
-fn make<P, F, M, N>(
-    handle: &Handle<P>,
-    credits: u32,
-    band: Band,
-    start: M,
-    notify: N,
-) -> Result<Box<dyn Serve<P>>, TableFull>
-where
-    P: Platform,
-    F: Future<Output = ()> + 'static,
-    M: Fn(Request<P>) -> F + 'static,
-    N: Fn(OneWay<P>) + 'static,
-{
-    Ok(Box::new(Serving {
-        pool: Pool::new(handle, credits as usize, band, "handler")?,
-        start,
-        notify,
-    }))
-}
-
-impl<P, F, M, N> Serve<P> for Serving<P, F, M, N>
-where
-    P: Platform,
-    F: Future<Output = ()> + 'static,
-    M: Fn(Request<P>) -> F,
-    N: Fn(OneWay<P>),
-{
+impl<P: Platform, S: Service<P>> Serve<P> for Serving<P, S> {
     fn first_task(&self) -> u16 {
-        self.pool.task(0)
+        self.0.task(0)
     }
 
-    fn drain(
-        &self,
-        turn: Option<InTurn<'_>>,
-        connection: &Rc<Connection<P>>,
-        first: Found<'_>,
-    ) -> u32 {
+    fn drain(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
+        let connection = &*self.0.shared().connection;
+        let mut drained = 1;
         if connection.tracing() {
-            self.drain_traced(turn, connection, first)
-        } else {
-            self.drain_with::<false>(turn, connection, first)
-        }
-    }
-
-    fn take(
-        &self,
-        turn: Option<InTurn<'_>>,
-        connection: &Rc<Connection<P>>,
-        lane: &LaneReader<P::Publication>,
-        found: Found<'_>,
-        token: Token,
-    ) {
-        // Elsewhere nobody calls this; then the handler is not made part of it either.
-        if P::Publication::ONE_RING
-            && self
-                .message::<false>(turn, connection, lane, found, token)
-                .is_err()
-        {
-            lane.advance();
-        }
-    }
-}
-
-impl<P, F, M, N> Serving<P, F, M, N>
-where
-    P: Platform,
-    F: Future<Output = ()> + 'static,
-    M: Fn(Request<P>) -> F,
-    N: Fn(OneWay<P>),
-{
-    /// Step 4: pops, copies once, validates.
-    #[inline(always)]
-    fn drain_with<const TRACE: bool>(
-        &self,
-        turn: Option<InTurn<'_>>,
-        connection: &Rc<Connection<P>>,
-        first: Found<'_>,
-    ) -> u32 {
-        let lane = &connection.link.requests_in;
-        let mut drained = 0;
-        let mut found = first;
-        loop {
-            drained += 1;
-            let token = found.token();
-            if let Err(violation) = self.message::<TRACE>(turn, connection, lane, found, token) {
-                connection.corrupt(violation);
-                break;
+            drained = self.drain_traced(turn, first);
+        } else if self.take_in::<false>(turn, first) {
+            // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
+            if let Some(next) = connection.peek_request() {
+                drained += self.drain_more::<false>(turn, next);
             }
-            if drained == LANE_QUANTUM {
-                break;
-            }
-            found = match lane.peek() {
-                Ok(Some(found)) => found,
-                Ok(None) => break,
-                Err(_) => {
-                    connection.corrupt(Violation::Tail);
-                    break;
-                }
-            };
         }
+        self.0.end_start();
         connection.link.publish_request_head();
         let heads = &connection.ledger.heads;
         heads.set(heads.get() | connection.bit);
         drained
     }
 
-    #[cold]
-    #[inline(never)]
-    fn drain_traced(
+    fn take(
         &self,
         turn: Option<InTurn<'_>>,
-        connection: &Rc<Connection<P>>,
-        first: Found<'_>,
-    ) -> u32 {
-        self.drain_with::<true>(turn, connection, first)
+        lane: &LaneReader<P::Publication>,
+        found: Found<'_>,
+        token: Token,
+    ) {
+        // Elsewhere nobody calls this; then the handler is not made part of it either.
+        if P::Publication::ONE_RING && self.message::<false>(turn, lane, found, token).is_err() {
+            lane.advance();
+        }
+    }
+}
+
+impl<P: Platform, S: Service<P>> Serving<P, S> {
+    /// Drains the rest of a quantum, one message of which has been counted, and says how many there were.
+    #[inline(never)]
+    fn drain_more<const TRACE: bool>(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
+        let mut drained = 0;
+        let mut found = first;
+        loop {
+            drained += 1;
+            if !self.take_in::<TRACE>(turn, found) || drained == LANE_QUANTUM - 1 {
+                return drained;
+            }
+            match self.0.shared().connection.peek_request() {
+                Some(next) => found = next,
+                None => return drained,
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drain_traced(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
+        self.drain_more::<true>(turn, first)
+    }
+
+    /// Step 4: pops, copies once, validates. Says no when the peer is corrupt.
+    #[inline(always)]
+    fn take_in<const TRACE: bool>(&self, turn: Option<InTurn<'_>>, found: Found<'_>) -> bool {
+        let connection = &*self.0.shared().connection;
+        let lane = &connection.link.requests_in;
+        match self.message::<TRACE>(turn, lane, found, found.token()) {
+            Ok(()) => true,
+            Err(violation) => {
+                connection.corrupt(violation);
+                false
+            }
+        }
     }
 
     #[inline(always)]
     fn message<const TRACE: bool>(
         &self,
         turn: Option<InTurn<'_>>,
-        connection: &Rc<Connection<P>>,
         lane: &LaneReader<P::Publication>,
         found: Found<'_>,
         token: Token,
     ) -> Result<(), Violation> {
         if found.info().is_request() {
-            self.request::<TRACE>(connection, lane, found, token)
+            self.request::<TRACE>(lane, found, token)
                 .map_err(|_| Violation::Credit)
         } else if P::Publication::ONE_LANE && found.info().kind() == Some(Kind::Answer) {
+            let connection = &self.0.shared().connection;
             connection.take_in_answer::<TRACE>(turn, lane, token);
             Ok(())
         } else {
-            self.other(connection, lane, found, token)
+            self.other(lane, found, token)
         }
     }
 
@@ -396,7 +213,6 @@ where
     #[inline(always)]
     fn request<const TRACE: bool>(
         &self,
-        connection: &Rc<Connection<P>>,
         lane: &LaneReader<P::Publication>,
         found: Found<'_>,
         token: Token,
@@ -405,28 +221,23 @@ where
         let index = token.index();
         if TRACE {
             let method = u32::from(info.method());
-            connection.event(Step::Drain, self.pool.task(index), token, method);
-            connection.event(Step::Serve, self.pool.task(index), token, method);
+            let connection = &self.0.shared().connection;
+            connection.event(Step::Drain, self.0.task(index), token, method);
+            connection.event(Step::Serve, self.0.task(index), token, method);
         }
-        let make = || {
-            let payload = found.copy();
-            lane.advance();
-            (self.start)(Request {
-                connection: connection.clone(),
-                message: Received {
-                    info,
-                    token,
-                    payload,
-                },
-            })
-        };
-        let started = if P::Publication::DISPATCHED {
-            Started::Waits(self.pool.place(index, make)?)
-        } else {
-            self.pool.start(index, make)?
-        };
+        let started = self.0.start(
+            index,
+            #[inline(always)]
+            |shared, cell| {
+                let payload = found.copy();
+                lane.advance();
+                let message = Received { info, payload };
+                let request = Request::new(&shared.connection, token, message);
+                shared.service.serve(request, cell)
+            },
+        )?;
         if let Started::Waits(_) = started
-            && let Some(serving) = connection.serving.get(usize::from(index))
+            && let Some(serving) = self.0.shared().connection.serving.get(usize::from(index))
         {
             serving.set(token);
         }
@@ -438,11 +249,12 @@ where
     #[inline(never)]
     fn other(
         &self,
-        connection: &Rc<Connection<P>>,
         lane: &LaneReader<P::Publication>,
         found: Found<'_>,
         token: Token,
     ) -> Result<(), Violation> {
+        let shared = self.0.shared();
+        let connection = &*shared.connection;
         let info = found.info();
         match info.kind() {
             Some(Kind::OneWay) => {
@@ -452,18 +264,15 @@ where
                     let method = u32::from(info.method());
                     connection.event(Step::OneWay, u16::MAX, token, method);
                 }
-                (self.notify)(OneWay {
-                    connection: connection.clone(),
-                    message: Received {
-                        info,
-                        token,
-                        payload,
-                    },
+                shared.service.notify(OneWay {
+                    connection,
+                    message: Received { info, payload },
                 });
                 Ok(())
             }
             Some(Kind::Cancel) => {
                 lane.advance();
+                self.0.end_start();
                 self.cancel(connection, token);
                 Ok(())
             }
@@ -471,21 +280,21 @@ where
         }
     }
 
-    fn cancel(&self, connection: &Rc<Connection<P>>, token: Token) {
+    fn cancel(&self, connection: &Connection<P>, token: Token) {
         let index = token.index();
         let serving = connection.serving.get(usize::from(index));
-        let waits = self.pool.is_waiting(index) && serving.is_some_and(|s| s.get() == token);
+        let waits = self.0.is_waiting(index) && serving.is_some_and(|s| s.get() == token);
         if !waits {
             let late = &connection.counters().late_cancels;
             late.set(late.get() + 1);
             return;
         }
         if connection.tracing() {
-            connection.event(Step::Cancel, self.pool.task(index), token, 0);
+            connection.event(Step::Cancel, self.0.task(index), token, 0);
         }
-        // Dropping the handler drops its request, which answers.
+        // Dropping the handler drops its reply, which answers.
         connection.dropped_status.set(Status::Cancelled);
-        self.pool.cancel(index);
+        self.0.cancel(index);
         connection.dropped_status.set(Status::NoReply);
     }
 }

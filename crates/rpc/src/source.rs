@@ -11,21 +11,37 @@
 use crate::connection::Connection;
 use crate::node::Inner;
 use crate::port::{Port, Ports, bits};
+use alloc::rc::Rc;
 use baton_executor::{InTurn, NO_TASK, Source};
-use baton_inbox::{Band, Bell, MAX_CONNECTIONS, Platform, Publication, sender_fence};
+use baton_inbox::{Band, Bell, Platform, Publication, sender_fence};
 use baton_trace::Step;
 
 impl<P: Platform> Source for Inner<P> {
+    type Held = Rc<Ports<P>>;
+
+    fn hold(&self) -> Rc<Ports<P>> {
+        self.ports()
+    }
+
     #[cold]
-    fn attend(&self) {
-        self.come_and_go();
-        self.settle();
-        self.ledger.tracing.set(self.ledger.handle.trace().is_on());
+    fn attend(&self, held: &mut Rc<Ports<P>>) {
+        self.come_and_go(held);
+        self.settle(held);
+        self.set_tracing(self.ledger.handle.trace().is_on());
         self.scan.look_at_all();
+        for port in held.each() {
+            port.connection.link.publish_answer_head();
+        }
         if self.ledger.unsettled.get() != 0 {
             // Only the peer's head can change this, and it does so without a message.
             self.ledger.handle.attend();
         }
+    }
+
+    #[inline(always)]
+    fn drain_only(&self, held: &Rc<Ports<P>>, turn: InTurn<'_>) -> Option<(u32, Band)> {
+        let port = held.only.as_deref()?;
+        Some((port.look(Some(turn)), port.connection.band))
     }
 
     #[inline]
@@ -39,7 +55,7 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     #[inline(always)]
-    fn drain(&self, turn: InTurn<'_>, candidates: u64, band: Band) -> u32 {
+    fn drain(&self, held: &Rc<Ports<P>>, turn: InTurn<'_>, candidates: u64, band: Band) -> u32 {
         if P::Publication::DISPATCHED {
             self.wake_dispatcher(candidates);
             return 0;
@@ -47,35 +63,39 @@ impl<P: Platform> Source for Inner<P> {
         if P::Publication::ONE_RING {
             return self.drain_ring(Some(turn));
         }
-        let members = self.scan.members(candidates, band);
-        if members == 0 {
-            return 0;
+        // One after the other, another one first each turn.
+        let mut done = 0;
+        for index in self.scan.visit(candidates, band) {
+            let found = held.get(index).map_or(0, |port| port.look(Some(turn)));
+            done += found;
+            if self.scan.is_hinted() {
+                done += self.note_look(turn, held, index, found);
+            }
         }
-        let Some(borrowed) = self.borrow_ports() else {
-            return 0;
-        };
-        let Some(ports) = borrowed.ports.as_deref() else {
-            return 0;
-        };
-        if members & (members - 1) != 0 {
-            return self.drain_many(turn, ports, candidates, band);
-        }
-        self.drain_one(turn, ports, members.trailing_zeros())
+        done
+    }
+
+    fn has_piled_up(&self, held: &Rc<Ports<P>>, messages: u32) -> bool {
+        held.each().any(|port| {
+            let link = &port.connection.link;
+            let requests = port.server.is_some() && link.requests_in.is_published(messages);
+            requests || (port.connection.credits() != 0 && link.answers_in().is_published(messages))
+        })
     }
 
     #[inline(always)]
-    fn flush(&self) {
+    fn flush(&self, held: &Rc<Ports<P>>) {
         let ledger = &*self.ledger;
         let dirty = ledger.dirty.get();
         let heads = ledger.heads.get();
         if dirty | heads != 0 {
             ledger.dirty.set(0);
             ledger.heads.set(0);
-            self.with_ports(|ports| self.flush_written(ports, dirty, heads));
+            self.flush_written(held, dirty, heads);
         }
     }
 
-    fn last_look(&self) -> bool {
+    fn last_look(&self, held: &Rc<Ports<P>>) -> bool {
         let ledger = &self.ledger;
         if let Some(ring) = &ledger.ring
             && !matches!(ring.peek(), Ok(None))
@@ -84,67 +104,35 @@ impl<P: Platform> Source for Inner<P> {
         }
         let unsettled = ledger.unsettled.get();
         if unsettled != 0 {
-            self.with_ports(|ports| {
-                for index in bits(unsettled) {
-                    if let Some(port) = &ports[index as usize] {
-                        port.connection.link.set_want_space(true);
-                    }
+            for index in bits(unsettled) {
+                if let Some(port) = held.get(index) {
+                    port.connection.link.set_want_space(true);
                 }
-            });
+            }
             // Orders the want before the heads read below, as `announce_sleep` did for everything else.
             sender_fence();
-            self.settle();
+            self.settle(held);
         }
         if ledger.leaving.get() | ledger.dirty.get() | ledger.heads.get() != 0
             || !self.arriving.borrow().is_empty()
         {
             return true;
         }
-        let found = self.with_ports(|ports| {
-            ports.iter().flatten().any(|port| {
-                port.connection.has_answer()
-                    || (port.server.is_some() && port.connection.has_request())
-            })
-        });
-        found.unwrap_or(true)
+        held.each().any(Port::has_message)
     }
 
-    fn woken(&self) {
-        self.with_ports(|ports| {
-            for port in ports.iter().flatten() {
-                port.connection.link.set_want_space(false);
-            }
-        });
+    fn woken(&self, held: &Rc<Ports<P>>) {
+        for port in held.each() {
+            port.connection.link.set_want_space(false);
+        }
     }
 }
 
 impl<P: Platform> Inner<P> {
-    #[inline(always)]
-    fn drain_one(&self, turn: InTurn<'_>, ports: &Ports<P>, index: u32) -> u32 {
-        let Some(port) = &ports[index as usize % MAX_CONNECTIONS] else {
-            return 0;
-        };
-        let found = port.look(Some(turn));
-        if self.scan.is_hinted() {
-            return found + self.note_look(turn, port, index, found);
-        }
-        found
-    }
-
-    /// Drains several connections of a band, another one first each turn.
-    #[inline(never)]
-    fn drain_many(&self, turn: InTurn<'_>, ports: &Ports<P>, candidates: u64, band: Band) -> u32 {
-        let mut done = 0;
-        for index in self.scan.visit(candidates, band) {
-            done += self.drain_one(turn, ports, index);
-        }
-        done
-    }
-
     /// What a look found at connection `index`, for the hint; looks again if the hint was just cleared.
     #[cold]
     #[inline(never)]
-    fn note_look(&self, turn: InTurn<'_>, port: &Port<P>, index: u32, found: u32) -> u32 {
+    fn note_look(&self, turn: InTurn<'_>, ports: &Ports<P>, index: u32, found: u32) -> u32 {
         if found != 0 {
             self.scan.was_busy(index);
             return 0;
@@ -152,7 +140,7 @@ impl<P: Platform> Inner<P> {
         if !self.scan.was_idle(index) {
             return 0;
         }
-        let found = port.look_again(turn);
+        let found = ports.get(index).map_or(0, |port| port.look_again(turn));
         if found != 0 {
             self.scan.was_busy(index);
         }
@@ -164,34 +152,47 @@ impl<P: Platform> Inner<P> {
         if P::Publication::HOLDS_BACK {
             // Before the fence: who reads a peer's state must have published all that the peer is to find in its last look.
             for index in bits(dirty) {
-                if let Some(port) = &ports[index as usize] {
+                if let Some(port) = ports.get(index) {
                     port.connection.link.flush();
                 }
             }
         }
         sender_fence();
-        let mut left = dirty | heads;
-        while left != 0 {
-            let index = left.trailing_zeros() as usize % MAX_CONNECTIONS;
-            left &= left - 1;
-            let Some(port) = &ports[index] else {
-                self.keep_for_arrival(dirty & 1 << index);
-                continue;
-            };
-            let link = &port.connection.link;
-            if dirty & port.connection.bit != 0 {
-                link.peer_hint.raise();
-            } else if !link.peer_wants_space() {
-                continue;
+        match &ports.only {
+            Some(port) if port.connection.bit == dirty | heads => {
+                port.connection.ring_if_needed(dirty != 0);
             }
-            if link.peer_state.must_ring() {
-                port.connection.ring();
+            _ => self.ring_all(ports, dirty, heads),
+        }
+    }
+
+    #[inline(never)]
+    fn ring_all(&self, ports: &Ports<P>, dirty: u64, heads: u64) {
+        for index in bits(dirty | heads) {
+            let written = dirty & 1 << index;
+            match ports.get(index) {
+                Some(port) => port.connection.ring_if_needed(written != 0),
+                None => self.keep_for_arrival(written),
             }
         }
     }
 }
 
 impl<P: Platform> Connection<P> {
+    /// Tells the peer, after the fence, of messages that were written, or of heads if it wants to hear of them.
+    #[inline(always)]
+    fn ring_if_needed(&self, written: bool) {
+        let link = &self.link;
+        if written {
+            link.peer_hint.raise();
+        } else if !link.peer_wants_space() {
+            return;
+        }
+        if link.peer_state.must_ring() {
+            self.ring();
+        }
+    }
+
     /// Step 3: the peer sleeps and was not rung for it yet.
     #[cold]
     fn ring(&self) {

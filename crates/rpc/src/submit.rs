@@ -24,13 +24,13 @@ impl WireWriter for PayloadWriter<'_> {
 
 impl<P: Platform> Connection<P> {
     /// Step 2: writes the request of `entry`, which the caller has just taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit<A: Wire>(&self, entry: &Entry, method: u16, args: &A) {
         let info = Info::new(Kind::Request, method, A::WORDS);
         self.submit_with(entry, info, |out| args.put(out));
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit_with(
         &self,
         entry: &Entry,
@@ -41,7 +41,7 @@ impl<P: Platform> Connection<P> {
     }
 
     /// Writes the request on behalf of the task that `task` tells, which is only asked for the trace.
-    #[inline]
+    #[inline(always)]
     fn submit_for(
         &self,
         task: impl FnOnce() -> u16,

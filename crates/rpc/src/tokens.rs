@@ -70,7 +70,8 @@ pub(crate) struct Entry {
     waker: Cell<Option<Waker>>,
     /// Where in the request lane the entry's latest message stands.
     pub(crate) position: Cell<u32>,
-    generation: Cell<u32>,
+    /// The token of the present generation.
+    token: Cell<Token>,
     /// The task that waits, if it does so with a waker of this executor.
     pub(crate) waiter: Cell<u16>,
     next: Cell<u16>,
@@ -123,7 +124,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// A table of `credits` free entries whose generations begin at `generation` (0, but in tests of wrapping).
-    pub(crate) fn new(credits: u32, generation: u32) -> Self {
+    pub(crate) fn new(credits: u32, generation: u64) -> Self {
         let credits = credits.min(u32::from(NO_ENTRY)) as u16;
         let entries = (0..credits)
             .map(|index| Entry {
@@ -136,7 +137,7 @@ impl Tokens {
                 } else {
                     NO_ENTRY
                 }),
-                generation: Cell::new(generation),
+                token: Cell::new(Token::new(index, generation)),
                 position: Cell::new(0),
                 waker: Cell::new(None),
             })
@@ -192,14 +193,15 @@ impl Tokens {
     /// A credit was used: its next use must have another token.
     #[inline]
     pub(crate) fn begin_generation(&self, entry: &Entry) {
-        entry.generation.set(entry.generation.get().wrapping_add(1));
+        entry.token.set(entry.token.get().next());
     }
 
-    /// Puts a credit, whose number is `index`, to the free ones. Nobody may be waiting for one.
+    /// Ends the use of a credit and puts it to the free ones. Nobody may be waiting for one.
     #[inline]
-    pub(crate) fn put_back(&self, entry: &Entry, index: u16) {
+    pub(crate) fn put_back(&self, entry: &Entry) {
+        self.begin_generation(entry);
         entry.next.set(self.free.get());
-        self.free.set(index);
+        self.free.set(entry.index);
     }
 
     /// Ends the use of a credit and begins another at once, so that no late answer can be taken for the next one's.
@@ -384,7 +386,7 @@ impl Entry {
     /// The token of its present generation.
     #[inline]
     pub(crate) fn token(&self) -> Token {
-        Token::new(self.index, self.generation.get())
+        self.token.get()
     }
 
     /// Whether a call waits for its answer.

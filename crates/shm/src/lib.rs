@@ -47,4 +47,6 @@ mod slots;
 pub use bytes::{ReadBytes, WriteBytes};
 pub use heap::HeapWords;
 pub use region::{Backing, OutOfRange, ReadRegion, ReadWord, Region, Word};
-pub use slots::{ReadSlot, ReadSlots, SLOT_BYTES, SLOT_WORDS, WriteSlot, WriteSlots};
+pub use slots::{
+    ReadSlot, ReadSlots, SLOT_BYTES, SLOT_STRIDE_WORDS, SLOT_WORDS, WriteSlot, WriteSlots,
+};

@@ -1,4 +1,7 @@
 //! Slots: a ring of 64-byte cells inside a region, addressed by a position that wraps.
+//!
+//! Each slot is one cache line and stands alone in a pair of lines: processors fetch lines in aligned pairs of 128 bytes, so
+//! with neighbours in one pair a look at one message pulls the line that the other side is just writing (`docs/adr/0011`).
 
 use crate::region::{Backing, OutOfRange, ReadRegion, Region};
 use alloc::sync::Arc;
@@ -10,6 +13,8 @@ use core::ptr::NonNull;
 pub const SLOT_WORDS: usize = 8;
 /// Bytes in one slot: one cache line.
 pub const SLOT_BYTES: usize = SLOT_WORDS * 8;
+/// Words from one slot to the next; those between are not used.
+pub const SLOT_STRIDE_WORDS: usize = 2 * SLOT_WORDS;
 
 /// A ring of slots that this process may only read.
 pub struct ReadSlots {
@@ -46,7 +51,7 @@ impl ReadSlots {
             return Err(too_many);
         }
         let count = 1usize << size_bits;
-        let base = region.check(offset_words, count * SLOT_WORDS)?;
+        let base = region.check(offset_words, count * SLOT_STRIDE_WORDS)?;
         Ok(ReadSlots {
             base,
             mask: (count - 1) as u32,
@@ -63,9 +68,9 @@ impl ReadSlots {
     /// The slot that position `position` falls on.
     #[inline]
     pub fn slot(&self, position: u32) -> ReadSlot<'_> {
-        let offset = (position & self.mask) as usize * SLOT_WORDS;
+        let offset = (position & self.mask) as usize * SLOT_STRIDE_WORDS;
         ReadSlot {
-            // SAFETY: `position & mask` is below the capacity, and `new` checked that many slots of 8 words behind `base`.
+            // SAFETY: `position & mask` is below the capacity, and `new` checked that many strides behind `base`.
             base: unsafe { self.base.add(offset) },
             ring: PhantomData,
         }

@@ -72,7 +72,7 @@ type Task<U = InSlot> = baton_rpc::JoinHandle<InProcess<U>, Result<u64, CallErro
 fn wrapping<U: Publication>() {
     let start = Start {
         position: u32::MAX - 5,
-        generation: u32::MAX - 2,
+        generation: (u64::MAX >> 16) - 2,
     };
     let scene: Scene<U> = scene_at(3, start);
     let client = scene.client.clone();
@@ -120,7 +120,7 @@ fn a_single_message_arrives_with_tail_words() {
 fn cancels_and_late_answers_while_everything_wraps() {
     let start = Start {
         position: u32::MAX - 1,
-        generation: u32::MAX,
+        generation: u64::MAX >> 16,
     };
     let scene: Scene = scene_at(1, start);
     for value in 0..6 {

@@ -281,11 +281,11 @@ impl World {
         let Ok(mut others) = second.turns() else {
             return;
         };
-        turns.turn(&());
-        others.turn(&());
+        turns.turn(&(), &mut ());
+        others.turn(&(), &mut ());
         drop(turns);
         self.wake(false);
-        others.turn(&());
+        others.turn(&(), &mut ());
     }
 
     fn end(&self, side: usize) {

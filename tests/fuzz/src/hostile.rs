@@ -94,7 +94,7 @@ impl Hostile {
             6 => {
                 // What a correct client would send, as far as it can know.
                 let index = input.below(CREDITS as usize) as u16;
-                let token = Token::new(index, self.requests_tail);
+                let token = Token::new(index, self.requests_tail.into());
                 let method = u16::from(input.get::<u8>() % 8);
                 let kind = match input.get::<u8>() % 4 {
                     0 => Kind::OneWay,

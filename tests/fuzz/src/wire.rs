@@ -7,7 +7,7 @@ use baton_inbox::link::{check_header, write_header};
 use baton_inbox::{Info, Kind, LinkError, RegionLayout, Status, Token};
 use baton_rpc::Wire;
 use baton_rpc::wire::{SliceReader, SliceWriter};
-use baton_shm::HeapWords;
+use baton_shm::{HeapWords, SLOT_STRIDE_WORDS};
 use baton_trace::{Event, Ring, Step};
 use std::sync::atomic::Ordering;
 
@@ -103,8 +103,8 @@ fn layouts(input: &mut Input<'_>) {
     let request_end =
         layout.request_bulk(last(requests)) + layout.request_bulk_bytes() as usize / 8;
     let answer_end = layout.answer_bulk(last(answers)) + layout.answer_bulk_bytes() as usize / 8;
-    assert!(layout.request_slots() + (8 << layout.request_bits()) <= layout.answer_slots());
-    assert!(layout.answer_slots() + (8 << layout.answer_bits()) <= layout.request_bulk(0));
+    assert!(layout.request_slots() + (SLOT_STRIDE_WORDS << layout.request_bits()) <= layout.answer_slots());
+    assert!(layout.answer_slots() + (SLOT_STRIDE_WORDS << layout.answer_bits()) <= layout.request_bulk(0));
     assert!(request_end <= layout.answer_bulk(0) && answer_end <= layout.words());
     let header: [u64; 3] = std::array::from_fn(|_| match input.get::<u8>() % 3 {
         0 => MAGIC,

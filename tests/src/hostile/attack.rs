@@ -190,7 +190,7 @@ fn forged_answers(pen: &mut Pen, random: &mut Random) {
             1 => old.unwrap_or(0),
             2 => old.unwrap_or(0) ^ 1 << random.below(64),
             // What an honest client's token looks like.
-            _ => Token::new(random.below(8) as u16, random.below(4096) as u32).raw(),
+            _ => Token::new(random.below(8) as u16, random.below(4096)).raw(),
         };
         let payload = [edgy(random), edgy(random)];
         pen.send(

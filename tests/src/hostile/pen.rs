@@ -6,7 +6,7 @@ use crate::random::Random;
 use baton_inbox::layout::{HEAD_ANSWERS, HEAD_REQUESTS, SLOTS, WANT_SPACE};
 use baton_inbox::{Bell, Info, MAX_CONNECTIONS, RegionLayout, Token};
 use baton_linux::{EventBell, PeerLink};
-use baton_shm::{ReadRegion, ReadWord, Region, Word};
+use baton_shm::{ReadRegion, ReadWord, Region, SLOT_STRIDE_WORDS, Word};
 use std::sync::atomic::Ordering;
 
 /// After an attack that broke the order of the lane, every so many looks find it again.
@@ -37,7 +37,7 @@ pub(super) struct Pen {
     /// The tokens of the victim's requests that we have seen last.
     pub(super) tokens: Vec<u64>,
     /// The generation of our next request, so that tokens look fresh.
-    pub(super) generation: u32,
+    pub(super) generation: u64,
     pub(super) credits: u32,
     pub(super) written: u64,
 }
@@ -112,7 +112,7 @@ impl Pen {
             Lane::Requests => (SLOTS, self.layout.request_bits()),
             Lane::Answers => (self.layout.answer_slots(), self.layout.answer_bits()),
         };
-        start + ((position & ((1 << bits) - 1)) as usize) * 8
+        start + ((position & ((1 << bits) - 1)) as usize) * SLOT_STRIDE_WORDS
     }
 
     pub(super) fn slots(&self, lane: Lane) -> u32 {
@@ -173,7 +173,7 @@ impl Pen {
             self.in_layout.request_bits(),
         );
         let position = self.heads[0];
-        let slot = start + ((position & ((1 << bits) - 1)) as usize) * 8;
+        let slot = start + ((position & ((1 << bits) - 1)) as usize) * SLOT_STRIDE_WORDS;
         let head = self.incoming.word(slot).ok()?.load(Ordering::Acquire);
         if head as u32 != position.wrapping_add(1) {
             return None;

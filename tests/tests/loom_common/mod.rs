@@ -7,7 +7,7 @@ use baton_inbox::{
     Token,
 };
 use baton_shm::{
-    HeapWords, ReadSlot, ReadSlots, ReadWord, SLOT_WORDS, Word, WriteSlot, WriteSlots,
+    HeapWords, ReadSlot, ReadSlots, ReadWord, SLOT_STRIDE_WORDS, Word, WriteSlot, WriteSlots,
 };
 use baton_sync::{AtomicU32, Ordering};
 use loom::thread::{self, Thread};
@@ -108,7 +108,7 @@ impl Bell for StickyBell {
 
 /// Both ends of a lane of `2^size_bits` slots.
 pub fn lane<W: Publication, R: Publication>(size_bits: u32) -> (LaneWriter<W>, LaneReader<R>) {
-    let tail = SLOT_WORDS << size_bits;
+    let tail = SLOT_STRIDE_WORDS << size_bits;
     let region = HeapWords::region(tail + 1);
     let shared = region.read_only();
     (

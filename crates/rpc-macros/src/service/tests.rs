@@ -51,7 +51,7 @@ fn a_request_becomes_a_call_and_an_arm() {
         &code,
         quote! {
             /// Looks a key up.
-            #[inline]
+            #[inline(always)]
             pub fn get(&self, key: u64,) -> ::baton_rpc::Call<'_, P, Option<u64> > {
                 self.client.call::<(u64,), Option<u64> >(0u16, (key,))
             }
@@ -64,12 +64,20 @@ fn a_request_becomes_a_call_and_an_arm() {
                 0u16 => {
                     let ::core::option::Option::Some((key,)) =
                         ::baton_rpc::Request::args::<(u64,)>(&request)
-                        else { return ::baton_rpc::Request::refuse_bad_arguments(request) };
-                    #[allow(clippy::let_unit_value)]
-                    let value = self.0.get(key).await;
-                    ::baton_rpc::Request::reply::<Option<u64> >(request, value)
+                        else {
+                            ::baton_rpc::Request::refuse_bad_arguments(request);
+                            return ::baton_rpc::Started::Finished;
+                        };
+                    let (future, reply) = {
+                        let reply = ::baton_rpc::Request::into_reply(request);
+                        (self.0.get(key), move |value| ::baton_rpc::Reply::send::<Option<u64> >(reply, value))
+                    };
+                    ::baton_rpc::FreeCell::start(cell, future, reply)
                 }
-                _ => ::baton_rpc::Request::refuse_unknown_method(request),
+                _ => {
+                    ::baton_rpc::Request::refuse_unknown_method(request);
+                    ::baton_rpc::Started::Finished
+                },
             }
         },
     );
@@ -108,8 +116,7 @@ fn bulk_becomes_a_buffer_and_leaves_one_word_less() {
     contains(
         &code,
         quote! {
-            let (value, filled) = self.0.both(value, key, out).await;
-            ::baton_rpc::Request::reply_bulk::<u8>(request, value, filled)
+            (self.0.both(value, key, out), move |(value, filled)| ::baton_rpc::Reply::send_bulk::<u8>(reply, value, filled))
         },
     );
     contains(
@@ -143,7 +150,7 @@ fn a_plain_method_becomes_a_one_way_send() {
     );
     contains(
         &code,
-        quote!(async move { ::baton_rpc::Request::refuse_unknown_method(request) }),
+        quote!({ { ::baton_rpc::Request::refuse_unknown_method(request); ::baton_rpc::Started::Finished } }),
     );
     contains(&code, quote!(pub async fn send_note(&self, count: u64,)));
 }

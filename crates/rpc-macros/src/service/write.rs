@@ -203,7 +203,7 @@ fn write_client_method(method: &Method, number: u16, platform: &Ident) -> TokenS
                 format!("[`Self::{name}`], or an error with the arguments when no credit is free.");
             quote! {
                 #(#attributes)*
-                #[inline]
+                #[inline(always)]
                 pub fn #name(&self, #parameters) -> ::baton_rpc::Call<'_, #platform, #answer> {
                     self.client.call::<#tuple_type, #answer>(#number, #tuple)
                 }
@@ -269,13 +269,23 @@ fn write_server(words: &Words) -> TokenStream {
     let notify: Vec<_> = numbered()
         .filter_map(|(method, number)| write_notify(method, number))
         .collect();
+    let fit: Vec<_> = service
+        .methods
+        .iter()
+        .filter_map(|method| write_fit(method, platform))
+        .collect();
     // Locals of the expansion, which no argument's name can meet.
     let request = Ident::new("request", Span::mixed_site());
+    let cell = Ident::new("cell", Span::mixed_site());
+    let size = Ident::new("size", Span::mixed_site());
     let message = Ident::new("message", Span::mixed_site());
     let serve = match_or(
         &serve,
         quote!(::baton_rpc::Request::method(&#request)),
-        quote!(::baton_rpc::Request::refuse_unknown_method(#request)),
+        quote!({
+            ::baton_rpc::Request::refuse_unknown_method(#request);
+            ::baton_rpc::Started::Finished
+        }),
     );
     let notify = match_or(
         &notify,
@@ -298,17 +308,22 @@ fn write_server(words: &Words) -> TokenStream {
         impl<#platform: ::baton_rpc::Platform, #handler: #name> ::baton_rpc::Service<#platform> for #server<#handler> {
             const INTERFACE: ::baton_rpc::Interface = #interface;
 
-            #[inline]
-            fn serve(
-                self: ::baton_rpc::__private::Rc<Self>,
-                #request: ::baton_rpc::Request<#platform>,
-            ) -> impl ::core::future::Future<Output = ()> + 'static {
-                // Inlined into the loop that drains the lane: the first poll's state is known there.
-                ::core::convert::identity(#[inline(always)] async move { #serve })
+            // Part of the loop that drains the lane: the first poll's state is known there.
+            #[inline(always)]
+            fn serve<'a>(
+                &'a self,
+                #request: ::baton_rpc::Request<'a, #platform>,
+                #cell: ::baton_rpc::FreeCell<'a, #platform>,
+            ) -> ::baton_rpc::Started {
+                #serve
+            }
+
+            fn fit(#size: &mut ::baton_rpc::CellSize) {
+                #(#fit)*
             }
 
             #[inline]
-            fn notify(&self, #message: ::baton_rpc::OneWay<#platform>) {
+            fn notify(&self, #message: ::baton_rpc::OneWay<'_, #platform>) {
                 #notify
             }
         }
@@ -330,12 +345,15 @@ fn write_serve(method: &Method, number: u16) -> Option<TokenStream> {
         return None;
     };
     let request = Ident::new("request", Span::mixed_site());
-    let name = &method.name;
     let tuple = method.tuple();
     let tuple_type = method.tuple_type();
-    let value = Ident::new("value", Span::mixed_site());
-    let filled = Ident::new("filled", Span::mixed_site());
-    let refuse = quote!(return ::baton_rpc::Request::refuse_bad_arguments(#request));
+    let cell = Ident::new("cell", Span::mixed_site());
+    let future = Ident::new("future", Span::mixed_site());
+    let reply = Ident::new("reply", Span::mixed_site());
+    let refuse = quote!({
+        ::baton_rpc::Request::refuse_bad_arguments(#request);
+        return ::baton_rpc::Started::Finished;
+    });
     let bulk = method.arguments.iter().filter_map(|argument| {
         let name = &argument.name;
         let take = match argument.passed {
@@ -344,30 +362,72 @@ fn write_serve(method: &Method, number: u16) -> Option<TokenStream> {
             Passed::BulkOut => quote!(bulk_out),
         };
         Some(quote! {
-            let ::core::option::Option::Some(#name) = ::baton_rpc::Request::#take(&#request) else { #refuse };
+            let ::core::option::Option::Some(#name) = ::baton_rpc::Request::#take(&#request) else #refuse;
         })
     });
-    let arguments = method.arguments.iter().map(|argument| &argument.name);
-    let (pattern, reply) = if method.has(Passed::BulkOut) {
-        (
-            quote!((#value, #filled)),
-            quote!(::baton_rpc::Request::reply_bulk::<#answer>(#request, #value, #filled)),
-        )
-    } else {
-        (
-            quote!(#value),
-            quote!(::baton_rpc::Request::reply::<#answer>(#request, #value)),
-        )
-    };
+    let start = write_handler(
+        method,
+        answer,
+        &quote!(self),
+        &quote!(::baton_rpc::Request::into_reply(#request)),
+    );
     Some(quote! {
         #number => {
             let ::core::option::Option::Some(#tuple) =
-                ::baton_rpc::Request::args::<#tuple_type>(&#request) else { #refuse };
+                ::baton_rpc::Request::args::<#tuple_type>(&#request) else #refuse;
             #(#bulk)*
-            #[allow(clippy::let_unit_value)]
-            let #pattern = self.0.#name(#(#arguments),*).await;
-            #reply
+            let (#future, #reply) = #start;
+            ::baton_rpc::FreeCell::start(#cell, #future, #reply)
         }
+    })
+}
+
+/// The future of a request, which is the user's handler on `service`, and the reply with its result.
+fn write_handler(
+    method: &Method,
+    answer: &impl ToTokens,
+    service: &TokenStream,
+    request_reply: &TokenStream,
+) -> TokenStream {
+    let name = &method.name;
+    let value = Ident::new("value", Span::mixed_site());
+    let filled = Ident::new("filled", Span::mixed_site());
+    let reply = Ident::new("reply", Span::mixed_site());
+    let arguments = method.arguments.iter().map(|argument| &argument.name);
+    let send = if method.has(Passed::BulkOut) {
+        quote!(move |(#value, #filled)| ::baton_rpc::Reply::send_bulk::<#answer>(#reply, #value, #filled))
+    } else {
+        quote!(move |#value| ::baton_rpc::Reply::send::<#answer>(#reply, #value))
+    };
+    quote!({
+        let #reply = #request_reply;
+        (#service.0.#name(#(#arguments),*), #send)
+    })
+}
+
+/// Room for the future of a request.
+fn write_fit(method: &Method, platform: &Ident) -> Option<TokenStream> {
+    let Kind::Request { answer } = &method.kind else {
+        return None;
+    };
+    let size = Ident::new("size", Span::mixed_site());
+    let service = Ident::new("service", Span::mixed_site());
+    let asked = Ident::new("asked", Span::mixed_site());
+    let names = method.arguments.iter().map(|argument| &argument.name);
+    let types = method
+        .arguments
+        .iter()
+        .map(|argument| match argument.passed {
+            Passed::Inline => argument.ty.to_token_stream(),
+            Passed::BulkIn => quote!(::baton_rpc::BulkIn),
+            Passed::BulkOut => quote!(::baton_rpc::BulkOut),
+        });
+    let handler = write_handler(method, answer, &quote!(#service), &quote!(#asked));
+    Some(quote! {
+        ::baton_rpc::CellSize::fit(
+            #size,
+            |(#service, #asked, #(#names,)*): (&'static Self, ::baton_rpc::Reply<'static, #platform>, #(#types,)*)| #handler,
+        );
     })
 }
 
