@@ -29,6 +29,8 @@ pub trait Source {
     fn bands(&self) -> u32;
     /// Drains lanes of `band`, at most a quantum each, and says how many messages there were.
     fn drain(&self, held: &Self::Held, turn: InTurn<'_>, candidates: u64, band: Band) -> u32;
+    /// Whether a turn might find something. It may say yes for nothing, where telling costs as much as the turn.
+    fn seems_busy(&self, held: &Self::Held) -> bool;
     /// Whether `messages` or more wait in some lane. A hint: it costs nothing but time to be wrong.
     fn has_piled_up(&self, held: &Self::Held, messages: u32) -> bool;
     /// Ends a turn: publishes heads and rings whoever must be rung.
@@ -89,6 +91,9 @@ impl Source for () {
     }
     fn drain(&self, _held: &(), _turn: InTurn<'_>, _candidates: u64, _band: Band) -> u32 {
         0
+    }
+    fn seems_busy(&self, _held: &()) -> bool {
+        false
     }
     fn has_piled_up(&self, _held: &(), _messages: u32) -> bool {
         true

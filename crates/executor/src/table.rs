@@ -335,6 +335,12 @@ impl Core {
         left == 0
     }
 
+    /// Whether the next turn must pay attention.
+    #[inline]
+    pub(crate) fn is_attention_due(&self) -> bool {
+        self.turns_left.get() == 0
+    }
+
     /// How many turns attention was not paid for, when it is.
     pub(crate) fn turns_since_attention(&self) -> u32 {
         self.turns_given.get()

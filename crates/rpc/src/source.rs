@@ -75,6 +75,11 @@ impl<P: Platform> Source for Inner<P> {
         done
     }
 
+    #[inline(always)]
+    fn seems_busy(&self, held: &Rc<Ports<P>>) -> bool {
+        held.only.as_deref().is_none_or(Port::has_message)
+    }
+
     fn has_piled_up(&self, held: &Rc<Ports<P>>, messages: u32) -> bool {
         held.each().any(|port| {
             let link = &port.connection.link;
