@@ -40,7 +40,11 @@ pub struct Local<P: Platform> {
     in_turn: Cell<bool>,
     ended: Cell<bool>,
     idle_turns: Cell<u32>,
+    /// Times that the core may still be yielded before the next sleep.
+    yields_left: Cell<u32>,
     spin_since_ns: Cell<u64>,
+    /// How long this spin may take.
+    budget_ns: Cell<u64>,
     /// Turns with a timer armed since the source was attended to.
     timer_turns: Cell<u32>,
 }
@@ -108,7 +112,9 @@ impl<P: Platform> Executor<P> {
             in_turn: Cell::new(false),
             ended: Cell::new(false),
             idle_turns: Cell::new(0),
+            yields_left: Cell::new(YIELDS),
             spin_since_ns: Cell::new(0),
+            budget_ns: Cell::new(0),
             timer_turns: Cell::new(0),
             platform,
         }))))
@@ -288,12 +294,14 @@ impl<P: Platform> Handle<P> {
                 return output.ok_or(RunError::Ended);
             }
             if done == 0 {
-                local.let_pile_up(source, &held, mode, streak);
+                local.idle(source, &held, mode, streak);
                 streak = 0;
-                local.idle(source, &held, mode);
-            } else if local.idle_turns.replace(0) >= CLOCK_FROM {
-                let spun_ns = local.platform.now_ns() - local.spin_since_ns.get();
-                local.platform.spin_ended(spun_ns, true);
+            } else {
+                local.yields_left.set(YIELDS);
+                if local.idle_turns.replace(0) >= CLOCK_FROM {
+                    let spun_ns = local.platform.now_ns() - local.spin_since_ns.get();
+                    local.platform.spin_ended(spun_ns, true);
+                }
             }
         }
     }
@@ -318,6 +326,9 @@ const PILE_SPINS: u32 = 32;
 
 /// Looks in an idle turn of `Poll` and `Adaptive`.
 const GLANCES: u32 = 8;
+
+/// Times that `Adaptive` yields its core in vain before it sleeps.
+const YIELDS: u32 = 32;
 
 /// Idle turns before `Adaptive` looks at the clock for the first time.
 const CLOCK_FROM: u32 = 8;
@@ -452,49 +463,66 @@ impl<P: Platform> Local<P> {
         }
     }
 
+    /// A turn found nothing, after a streak of so many messages.
+    fn idle<S: Source>(&self, source: &S, held: &S::Held, mode: Mode, streak: u32) {
+        match mode {
+            Mode::Park => self.sleep(source, held),
+            Mode::Poll => self.spin(source, held, streak),
+            Mode::Adaptive => {
+                let turns = self.idle_turns.get() + 1;
+                self.idle_turns.set(turns);
+                if turns == 1 {
+                    self.budget_ns.set(self.platform.spin_budget_ns());
+                }
+                let budget_ns = self.budget_ns.get();
+                if budget_ns == 0 {
+                    return self.yield_or_sleep(source, held);
+                }
+                if turns == CLOCK_FROM {
+                    self.spin_since_ns.set(self.platform.now_ns());
+                } else if turns.is_multiple_of(CLOCK_FROM) {
+                    let spun_ns = self.platform.now_ns() - self.spin_since_ns.get();
+                    if spun_ns >= budget_ns {
+                        self.platform.spin_ended(spun_ns, false);
+                        return self.yield_or_sleep(source, held);
+                    }
+                }
+                self.spin(source, held, streak);
+            }
+        }
+    }
+
+    /// Lets others have the core a few times, and sleeps when that was in vain.
+    fn yield_or_sleep<S: Source>(&self, source: &S, held: &S::Held) {
+        self.idle_turns.set(0);
+        let yields = self.yields_left.get();
+        if yields != 0 && self.platform.yield_core() {
+            return self.yields_left.set(yields - 1);
+        }
+        self.yields_left.set(YIELDS);
+        self.sleep(source, held);
+    }
+
+    #[inline]
+    fn spin<S: Source>(&self, source: &S, held: &S::Held, streak: u32) {
+        if streak > PILE_FROM {
+            self.let_pile_up(source, held, streak);
+        } else {
+            self.glance(source, held);
+        }
+    }
+
     /// After a streak of messages: waits, briefly, until some have come together again.
     ///
     /// A consumer right on the heels of its producer looks at each slot before it is written, and so takes its cache line away from the
     /// producer, which must fetch it back for the write: both are slower for it. Whoever only ever has a few requests under way is
     /// not made to wait.
-    fn let_pile_up<S: Source>(&self, source: &S, held: &S::Held, mode: Mode, streak: u32) {
-        if streak <= PILE_FROM || mode == Mode::Park {
-            return;
-        }
+    fn let_pile_up<S: Source>(&self, source: &S, held: &S::Held, streak: u32) {
         let pile = (streak / 2).min(PILE);
         for _ in 0..streak.min(PILE_SPINS) {
             spin_loop();
             if source.has_piled_up(held, pile) || self.core.foreign.is_pending() {
                 break;
-            }
-        }
-    }
-
-    fn idle<S: Source>(&self, source: &S, held: &S::Held, mode: Mode) {
-        match mode {
-            Mode::Poll => self.glance(source, held),
-            Mode::Park => self.sleep(source, held),
-            Mode::Adaptive => {
-                let turns = self.idle_turns.get() + 1;
-                self.idle_turns.set(turns);
-                if turns < CLOCK_FROM {
-                    return self.glance(source, held);
-                }
-                if turns == CLOCK_FROM {
-                    self.spin_since_ns.set(self.platform.now_ns());
-                }
-                if turns.is_multiple_of(CLOCK_FROM) {
-                    let spun_ns = self.platform.now_ns() - self.spin_since_ns.get();
-                    let budget_ns = self.platform.spin_budget_ns();
-                    if spun_ns >= budget_ns {
-                        if budget_ns != 0 {
-                            self.platform.spin_ended(spun_ns, false);
-                        }
-                        self.idle_turns.set(0);
-                        return self.sleep(source, held);
-                    }
-                }
-                self.glance(source, held);
             }
         }
     }

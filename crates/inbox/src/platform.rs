@@ -32,6 +32,14 @@ pub trait Platform: Sized + 'static {
     /// Tells the platform how a spin ended, so that it can size the next one.
     fn spin_ended(&self, spun_ns: u64, found_work: bool);
 
+    /// Gives the core to another thread that wants it, and comes back when that has had its turn. Says no, and has done nothing, where that
+    /// does not pay or cannot be done.
+    ///
+    /// Cheaper than to sleep and be rung for where several parties share a core and each soon has work for the next.
+    fn yield_core(&self) -> bool {
+        false
+    }
+
     /// What [`Platform::set_current`] stored last on this thread; null at first.
     fn current() -> *const ();
 

@@ -9,6 +9,11 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 
+/// A yield that takes longer than this was to somebody who is no party of a quick exchange.
+const YIELDED_TOO_LONG_NS: u64 = 200_000;
+/// Sleeps after such a yield until the next is tried.
+const OFF_AFTER_LONG_YIELD: u32 = 64;
+
 /// Sleeps after which the number of cores this thread may use is asked for again.
 const CORES_FRESH_FOR: u32 = 256;
 
@@ -26,6 +31,8 @@ pub struct Linux {
     /// Cores the thread may use; 0 while unknown.
     cores: Cell<u32>,
     sleeps_since_asked: Cell<u32>,
+    /// Sleeps until the core may be yielded again.
+    no_yield_sleeps: Cell<u32>,
 }
 
 /// Where bells for one executor are made, from any thread.
@@ -44,6 +51,7 @@ impl Linux {
             spin: Cell::new(Spin::new()),
             cores: Cell::new(0),
             sleeps_since_asked: Cell::new(0),
+            no_yield_sleeps: Cell::new(0),
         })
     }
 
@@ -90,6 +98,8 @@ impl Platform for Linux {
         let mut spin = self.spin.get();
         spin.slept();
         self.spin.set(spin);
+        self.no_yield_sleeps
+            .set(self.no_yield_sleeps.get().saturating_sub(1));
         let sleeps = self.sleeps_since_asked.get() + 1;
         if sleeps >= CORES_FRESH_FOR {
             self.cores.set(0);
@@ -119,6 +129,19 @@ impl Platform for Linux {
         let mut spin = self.spin.get();
         spin.ended(spun_ns, found_work);
         self.spin.set(spin);
+    }
+
+    fn yield_core(&self) -> bool {
+        if self.no_yield_sleeps.get() != 0 {
+            return false;
+        }
+        let since_ns = self.now_ns();
+        rustix::thread::sched_yield();
+        if self.now_ns() - since_ns > YIELDED_TOO_LONG_NS {
+            // Somebody else wants the core for long, and a sleeper that is rung gets it back sooner than one that yielded.
+            self.no_yield_sleeps.set(OFF_AFTER_LONG_YIELD);
+        }
+        true
     }
 
     #[inline]

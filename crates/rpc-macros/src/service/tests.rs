@@ -150,7 +150,12 @@ fn a_plain_method_becomes_a_one_way_send() {
     );
     contains(
         &code,
-        quote!({ { ::baton_rpc::Request::refuse_unknown_method(request); ::baton_rpc::Started::Finished } }),
+        quote!({
+            {
+                ::baton_rpc::Request::refuse_unknown_method(request);
+                ::baton_rpc::Started::Finished
+            }
+        }),
     );
     contains(&code, quote!(pub async fn send_note(&self, count: u64,)));
 }
