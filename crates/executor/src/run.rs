@@ -391,15 +391,18 @@ impl<P: Platform> Local<P> {
         if core.needs_attention() {
             self.attend(source, held);
         }
-        // With one connection and nothing ready there is no order to decide about.
-        if core.ready_bands() == 0
-            && let Some((drained, band)) = source.drain_only(held, InTurn(core))
-        {
-            // Seldom anything is ready now: answers resume their tasks in place.
-            if core.ready_bands() == 0 {
-                return drained;
+        let ready = core.ready_bands();
+        // With nothing ready and one connection to look at, or no connection at all, there is no order to decide about.
+        if ready == 0 {
+            if let Some((drained, band)) = source.drain_single(held, InTurn(core)) {
+                // Seldom anything is ready now: answers resume their tasks in place.
+                if core.ready_bands() == 0 {
+                    return drained;
+                }
+                return drained + core.run_ready(band, self.quantum);
             }
-            return drained + core.run_ready(band, self.quantum);
+        } else if source.bands() == 0 {
+            return core.run_ready(Band::wrapping(ready.trailing_zeros()), self.quantum);
         }
         self.work_by_bands(source, held)
     }

@@ -20,9 +20,9 @@ pub trait Source {
     /// Sees to what is not part of an ordinary turn. Called before the first turn, every [`ATTEND_TURNS`] turns, after a sleep,
     /// and when [`crate::Handle::attend`] asked for it. What is held may be another afterwards.
     fn attend(&self, held: &mut Self::Held);
-    /// If there is exactly one connection: drains its lanes, at most a quantum each, and says how many messages there were, and the
-    /// connection's band.
-    fn drain_only(&self, held: &Self::Held, turn: InTurn<'_>) -> Option<(u32, Band)>;
+    /// If exactly one connection is worth a look in this turn: drains its lanes, at most a quantum each, and says how many messages there
+    /// were, and the connection's band.
+    fn drain_single(&self, held: &Self::Held, turn: InTurn<'_>) -> Option<(u32, Band)>;
     /// The connections that are worth a look in this turn, one bit each.
     fn candidates(&self) -> u64;
     /// The bands that have connections, one bit each.
@@ -80,7 +80,7 @@ impl Source for () {
 
     fn hold(&self) {}
     fn attend(&self, _held: &mut ()) {}
-    fn drain_only(&self, _held: &(), _turn: InTurn<'_>) -> Option<(u32, Band)> {
+    fn drain_single(&self, _held: &(), _turn: InTurn<'_>) -> Option<(u32, Band)> {
         None
     }
     fn candidates(&self) -> u64 {

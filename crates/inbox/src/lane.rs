@@ -12,6 +12,9 @@ use baton_shm::{ReadSlot, ReadSlots, ReadWord, Word, WriteSlot, WriteSlots};
 use baton_sync::Ordering;
 use core::cell::Cell;
 
+/// How many slots ahead a reader asks for their lines.
+const READ_AHEAD: usize = 4;
+
 /// The writing end of a lane.
 pub struct LaneWriter<U: Publication> {
     slots: WriteSlots,
@@ -195,6 +198,12 @@ pub struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
+    /// Tells the processor that messages some way behind this one will be looked at soon: for whoever drains a queue.
+    #[inline(always)]
+    pub fn announce_next(&self) {
+        self.slot.announce::<READ_AHEAD>();
+    }
+
     /// Kind, method and length.
     #[inline]
     pub fn info(&self) -> Info {

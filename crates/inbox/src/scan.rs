@@ -158,6 +158,17 @@ impl Scan {
         bound & (self.hint.load(Ordering::Relaxed) | self.once.replace(0))
     }
 
+    /// The only connection that is worth a look in this turn, where the hint is in use and tells of one.
+    #[inline]
+    pub fn hinted_only(&self) -> Option<u32> {
+        if !self.hinted.get() || self.once.get() != 0 {
+            return None;
+        }
+        // Relaxed: as in `candidates`.
+        let hot = self.bound.get() & self.hint.load(Ordering::Relaxed);
+        (hot != 0 && hot & (hot - 1) == 0).then(|| hot.trailing_zeros())
+    }
+
     /// The members of `band` among `candidates`, one bit each.
     #[inline]
     pub fn members(&self, candidates: u64, band: Band) -> u64 {

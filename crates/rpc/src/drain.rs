@@ -70,6 +70,7 @@ impl<P: Platform> Connection<P> {
         let mut drained = 0;
         loop {
             drained += 1;
+            found.announce_next();
             let token = found.token();
             self.take_in_answer::<TRACE>(turn, lane, token);
             if drained == LANE_QUANTUM - 1 {

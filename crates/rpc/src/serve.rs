@@ -159,6 +159,7 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
         let mut found = first;
         loop {
             drained += 1;
+            found.announce_next();
             if !self.take_in::<TRACE>(turn, found) || drained == LANE_QUANTUM - 1 {
                 return drained;
             }

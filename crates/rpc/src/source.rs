@@ -39,9 +39,11 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     #[inline(always)]
-    fn drain_only(&self, held: &Rc<Ports<P>>, turn: InTurn<'_>) -> Option<(u32, Band)> {
-        let port = held.only.as_deref()?;
-        Some((port.look(Some(turn)), port.connection.band))
+    fn drain_single(&self, held: &Rc<Ports<P>>, turn: InTurn<'_>) -> Option<(u32, Band)> {
+        match held.only.as_deref() {
+            Some(port) => Some((port.look(Some(turn)), port.connection.band)),
+            None => self.drain_hinted(held, turn),
+        }
     }
 
     #[inline]
@@ -134,6 +136,25 @@ impl<P: Platform> Source for Inner<P> {
 }
 
 impl<P: Platform> Inner<P> {
+    /// Drains the only connection that the hint tells of, if it is in use and tells of one.
+    #[inline(never)]
+    fn drain_hinted(&self, held: &Ports<P>, turn: InTurn<'_>) -> Option<(u32, Band)> {
+        if P::Publication::DISPATCHED || P::Publication::ONE_RING {
+            return None;
+        }
+        let index = self.scan.hinted_only()?;
+        let port = held.get(index)?;
+        let found = port.look(Some(turn));
+        let again = match found {
+            0 => self.note_look(turn, held, index, 0),
+            _ => {
+                self.scan.was_busy(index);
+                0
+            }
+        };
+        Some((found + again, port.connection.band))
+    }
+
     /// What a look found at connection `index`, for the hint; looks again if the hint was just cleared.
     #[cold]
     #[inline(never)]

@@ -41,6 +41,7 @@ extern crate alloc;
 
 mod bytes;
 mod heap;
+mod prefetch;
 mod region;
 mod slots;
 

@@ -3,6 +3,7 @@
 //! Each slot is one cache line and stands alone in a pair of lines: processors fetch lines in aligned pairs of 128 bytes, so
 //! with neighbours in one pair a look at one message pulls the line that the other side is just writing (`docs/adr/0011`).
 
+use crate::prefetch;
 use crate::region::{Backing, OutOfRange, ReadRegion, Region};
 use alloc::sync::Arc;
 use baton_sync::{AtomicU64, Ordering};
@@ -121,6 +122,13 @@ impl<'a> ReadSlot<'a> {
         // SAFETY: a slot has 8 words, all inside the ring (`ReadSlots::slot`), and the index is cut to 0..8. The ring
         // outlives 'a and keeps the memory mapped.
         unsafe { self.base.add(word & (SLOT_WORDS - 1)).as_ref() }
+    }
+
+    /// Tells the processor that the slot `AHEAD` further on will be read soon. It may only ever cost time: behind the end of the ring it
+    /// means nothing.
+    #[inline(always)]
+    pub fn announce<const AHEAD: usize>(&self) {
+        prefetch::for_reading(self.base.as_ptr().wrapping_add(AHEAD * SLOT_STRIDE_WORDS));
     }
 
     /// Reads word `word` (taken modulo 8) once.
