@@ -3,13 +3,13 @@
 //! Looking at an idle lane costs a handful of instructions, which is nothing for four peers and too much for sixty. From
 //! [`HINT_FROM`] connections on, a *hint word* says where to look first: senders set their connection's bit, the consumer
 //! clears it when it has looked in vain for a while. It may only ever cost time, never a message: a sender whose bit was
-//! cleared under it sets it again with its next message, and every 64th turn, and before sleeping, all lanes
+//! cleared under it sets it again with its next message, and every 256th turn, and before sleeping, all lanes
 //! are looked at whatever the hint says ([`Scan::look_at_all`]). A hostile sender that clears the bits of others delays them by that much.
 //!
 //! ```text
 //!            idle for IDLE_TURNS looks: clear bit, fence, look once more
 //!   hot  ─────────────────────────────────────────────────────────────▶  cold
-//!   bit set, looked at every turn                       bit clear, looked at every 64 turns
+//!   bit set, looked at every turn                       bit clear, looked at every 256 turns
 //!        ◀─────────────────────────────────────────────────────────────
 //!            sender: publish, fence, bit clear? set it
 //! ```

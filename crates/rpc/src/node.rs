@@ -133,6 +133,8 @@ pub(crate) struct Inner<P: Platform> {
     pub(crate) arriving: RefCell<Vec<Port<P>>>,
     /// Numbers that are taken, those of arriving connections included.
     pub(crate) taken: Cell<u64>,
+    /// How often the executor has attended to this node.
+    pub(crate) attended: Cell<u32>,
     pub(crate) dispatcher: Dispatcher,
 }
 
@@ -199,6 +201,7 @@ impl<P: Platform> Node<P> {
                 directory: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
                 arriving: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
                 taken: Cell::new(0),
+                attended: Cell::new(0),
                 dispatcher: Dispatcher::default(),
             })),
         };

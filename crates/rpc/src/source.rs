@@ -16,6 +16,9 @@ use baton_executor::{InTurn, NO_TASK, Source};
 use baton_inbox::{Band, Bell, Platform, Publication, sender_fence};
 use baton_trace::Step;
 
+/// Every so many times that the executor attends to it, a node looks at all lanes, whatever the hint says: every 256 turns at least.
+const LOOK_AT_ALL: u32 = 4;
+
 impl<P: Platform> Source for Inner<P> {
     type Held = Rc<Ports<P>>;
 
@@ -28,9 +31,13 @@ impl<P: Platform> Source for Inner<P> {
         self.come_and_go(held);
         self.settle(held);
         self.set_tracing(self.ledger.handle.trace().is_on());
-        self.scan.look_at_all();
-        for port in held.each() {
-            port.connection.link.publish_answer_head();
+        let attended = self.attended.get().wrapping_add(1);
+        self.attended.set(attended);
+        if attended.is_multiple_of(LOOK_AT_ALL) {
+            self.scan.look_at_all();
+            for port in held.each() {
+                port.connection.link.publish_answer_head();
+            }
         }
         if self.ledger.unsettled.get() != 0 {
             // Only the peer's head can change this, and it does so without a message.
@@ -132,6 +139,7 @@ impl<P: Platform> Source for Inner<P> {
         for port in held.each() {
             port.connection.link.set_want_space(false);
         }
+        self.scan.look_at_all();
     }
 }
 
@@ -184,10 +192,9 @@ impl<P: Platform> Inner<P> {
             }
         }
         sender_fence();
-        match &ports.only {
-            Some(port) if port.connection.bit == dirty | heads => {
-                port.connection.ring_if_needed(dirty != 0);
-            }
+        let all = dirty | heads;
+        match ports.get(all.trailing_zeros()) {
+            Some(port) if port.connection.bit == all => port.connection.ring_if_needed(dirty != 0),
             _ => self.ring_all(ports, dirty, heads),
         }
     }
