@@ -17,7 +17,7 @@
 
 use alloc::boxed::Box;
 use baton_inbox::Bell;
-use baton_sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence, spin_loop};
+use baton_sync::{AtomicBool, AtomicU32, Ordering, fence, spin_loop, watched};
 use core::cell::UnsafeCell;
 
 /// End of the stack, and the link of a task that is not on it.
@@ -36,8 +36,8 @@ pub struct Foreign {
     bell_lock: AtomicBool,
     bell: UnsafeCell<Option<Box<dyn Bell>>>,
     /// For watchers: turns so far, and the task that is being polled, or was polled last with [`ENDED`] (`u32::MAX` at first).
-    pub(crate) turns: AtomicU64,
-    pub(crate) running: AtomicU32,
+    pub(crate) turns: watched::AtomicU64,
+    pub(crate) running: watched::AtomicU32,
 }
 
 // SAFETY: everything but `bell` is atomic; `bell` is only touched between taking and releasing `bell_lock`, and its content
@@ -55,8 +55,8 @@ impl Foreign {
             sleeping: AtomicBool::new(false),
             bell_lock: AtomicBool::new(false),
             bell: UnsafeCell::new(None),
-            turns: AtomicU64::new(0),
-            running: AtomicU32::new(u32::MAX),
+            turns: watched::AtomicU64::new(0),
+            running: watched::AtomicU32::new(u32::MAX),
         }
     }
 

@@ -22,6 +22,12 @@ pub use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
+/// Words that one thread writes and others only look at, now and then: no protocol rests on them, so the model checker leaves them out, and
+/// whoever unwinds out of a failed model may still touch them.
+pub mod watched {
+    pub use core::sync::atomic::{AtomicU32, AtomicU64};
+}
+
 /// Tells the processor (or the model checker) that the caller is spinning.
 #[inline]
 pub fn spin_loop() {
