@@ -5,6 +5,7 @@
 //! `host/demos`, `host/linux`, `tests` and `bench`, which this tool builds and starts.
 #![forbid(unsafe_code)]
 
+mod bare;
 mod bench;
 mod cli;
 mod error;

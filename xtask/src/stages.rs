@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use crate::bare::Bare;
 use crate::error::Error;
 use crate::fuzz;
 use crate::links;
 use crate::process::{Workspace, run_until};
-use crate::tools::{Nightly, bare_build};
+use crate::tools::Nightly;
 
 /// One stage.
 pub struct Stage {
@@ -170,11 +171,14 @@ fn test(context: &Context) -> Result<Outcome, Error> {
 }
 
 fn no_std(context: &Context) -> Result<Outcome, Error> {
-    let mut command = match bare_build(&context.workspace) {
-        Ok(command) => command,
-        Err(reason) => return Ok(Outcome::NotRun(reason)),
+    let workspace = &context.workspace;
+    let bare = match Bare::find(workspace) {
+        Ok(bare) => bare,
+        Err(error @ Error::Setup { .. }) => return Ok(Outcome::NotRun(error.to_string())),
+        Err(error) => return Err(error),
     };
-    for library in bare_libraries(&context.workspace.root)? {
+    let mut command = bare.cargo(workspace, Path::new("."), "build", ["--lib"]);
+    for library in bare_libraries(&workspace.root)? {
         command.args(["--package", &library]);
     }
     context.run(&mut command)?;
