@@ -7,6 +7,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,6 +25,10 @@ const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 /// Has the linker, for machines whose rustup has none.
 const LINKER_PACKAGE: &str = "binutils-riscv64-unknown-elf";
 const LINKER: &str = "riscv64-unknown-elf-ld";
+/// Flags for the target alone; they are appended to those of the configuration.
+const RUSTFLAGS: &str = "CARGO_TARGET_RISCV64GC_UNKNOWN_NONE_ELF_RUSTFLAGS";
+/// The library serves builds with link-time optimisation, which need bitcode, and those without.
+const SYSROOT_FLAGS: &str = "-Cembed-bitcode=yes";
 
 /// A toolchain that builds for [`TARGET`].
 #[derive(Debug)]
@@ -84,10 +89,7 @@ impl Bare {
             command
                 .env("RUSTC", DEBIAN_RUSTC)
                 .env("CARGO_TARGET_RISCV64GC_UNKNOWN_NONE_ELF_LINKER", linker)
-                .env(
-                    "CARGO_TARGET_RISCV64GC_UNKNOWN_NONE_ELF_RUSTFLAGS",
-                    format!("--sysroot={}", sysroot.display()),
-                );
+                .env(RUSTFLAGS, format!("--sysroot={}", sysroot.display()));
         }
         command
             .args(args)
@@ -178,13 +180,21 @@ fn debian_linker(workspace: &Workspace) -> Result<PathBuf, Error> {
 /// Builds core, alloc and the compiler's helper functions once, and returns the sysroot with them.
 fn build_sysroot(workspace: &Workspace) -> Result<PathBuf, Error> {
     let version = output_of(Command::new(DEBIAN_RUSTC).arg("-vV")).unwrap_or_default();
+    let version = format!("{version}\n{SYSROOT_FLAGS}\n");
     let base = workspace.target.join("bare-sysroot");
     let stamp = base.join("built-by.txt");
-    let sysroot = base.join("sysroot");
+    // A name of its own for each library: cargo rebuilds what was built with another one when the flag changes.
+    let mut hasher = DefaultHasher::new();
+    version.hash(&mut hasher);
+    let sysroot = base.join(format!("sysroot-{:016x}", hasher.finish()));
     if fs::read_to_string(&stamp).is_ok_and(|by| by == version) {
         return Ok(sysroot);
     }
     println!("Building the library for {TARGET} with Debian's compiler, once.");
+    // Left-overs of another compiler would be taken for a second candidate.
+    if base.is_dir() {
+        fs::remove_dir_all(&base).map_err(Error::file("empty", &base))?;
+    }
     let package = base.join("package");
     let write = |name: &str, text: &str| {
         let path = package.join(name);
@@ -214,14 +224,11 @@ fn build_sysroot(workspace: &Workspace) -> Result<PathBuf, Error> {
         .env("RUSTC", DEBIAN_RUSTC)
         // The library is built by the compiler whose source it is, so the unstable flag means what it says.
         .env("RUSTC_BOOTSTRAP", "1")
+        .env(RUSTFLAGS, SYSROOT_FLAGS)
         .env("CARGO_TARGET_DIR", &built)
         .current_dir(&package);
     run(&mut command)?;
     let libraries = library_dir(&sysroot, TARGET);
-    // Left-overs of another compiler would be taken for a second candidate.
-    if libraries.is_dir() {
-        fs::remove_dir_all(&libraries).map_err(Error::file("empty", &libraries))?;
-    }
     fs::create_dir_all(&libraries).map_err(Error::file("make", &libraries))?;
     let deps = built.join(TARGET).join("release/deps");
     let entries = fs::read_dir(&deps).map_err(Error::file("list", &deps))?;

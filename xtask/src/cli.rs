@@ -1,7 +1,9 @@
 //! The command line: what may be typed, and what it means.
 
+use std::path::PathBuf;
+
 use crate::error::Error;
-use crate::{bench, test};
+use crate::{bench, image, test};
 
 /// What `cargo xtask help` prints.
 pub const HELP: &str = "\
@@ -22,6 +24,14 @@ Commands:
       --quick             Fewer and shorter samples: a first impression, not for comparison.
       --peers             Measure what one could use instead, too. Their dependencies are large.
   plot CSV                Draw the plots of a results file next to it, and print the targets.
+  kernel                  Build the kernels into target/riscv64: kernel.elf, and kernel-debug.elf with debug
+                          calls, checks and messages.
+  image ROOT_TASK.elf     Make an image that boots this root task on Baton's kernel in QEMU.
+      -o IMAGE            Where to put it; target/riscv64/image.elf unless said otherwise.
+      --debug             With the debug kernel.
+      --kernel ELF        With another kernel that speaks seL4's boot protocol.
+      --device-tree DTB   With this device tree in place of the firmware's.
+  gdb ROOT_TASK.elf       Boot it on the debug kernel, and stop before the first instruction with gdb attached.
   dump PID...             Show lanes, tokens and tasks of running processes, and who waits for whom.
   help                    This text.
 
@@ -41,6 +51,12 @@ pub enum Action {
     BenchLinux(bench::Options),
     /// Draw the plots of this file.
     Plot(String),
+    /// Build the kernels.
+    Kernel,
+    /// Make a bootable image.
+    Image(image::Options),
+    /// Debug this root task with the kernel under it.
+    Gdb(PathBuf),
     /// Dump these processes.
     Dump(Vec<u32>),
 }
@@ -69,6 +85,15 @@ pub fn parse(words: &[String]) -> Result<Action, Error> {
         "plot" => match rest {
             [csv] => Ok(Action::Plot((*csv).to_owned())),
             _ => usage("`plot` takes the path of one results file, such as target/bench/linux.csv"),
+        },
+        "kernel" => match rest {
+            [] => Ok(Action::Kernel),
+            _ => usage("`kernel` takes nothing: it builds all kernels"),
+        },
+        "image" => parse_image(rest),
+        "gdb" => match rest {
+            [root_task] => Ok(Action::Gdb(PathBuf::from(root_task))),
+            _ => usage("`gdb` takes the ELF file of one root task"),
         },
         "dump" => parse_dump(rest),
         other => usage(format!("there is no command `{other}`")),
@@ -139,6 +164,36 @@ fn parse_bench(words: &[&str]) -> Result<Action, Error> {
     Ok(Action::BenchLinux(options))
 }
 
+fn parse_image(words: &[&str]) -> Result<Action, Error> {
+    let mut options = image::Options::default();
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let mut file = |what: &str| match words.next() {
+            Some(path) => Ok(Some(PathBuf::from(path))),
+            None => usage(format!("`{word}` needs {what}")),
+        };
+        match word {
+            "-o" | "--output" => options.output = file("the path of the image")?,
+            "--kernel" => options.kernel = file("the ELF file of a kernel")?,
+            "--device-tree" => options.device_tree = file("a device tree (DTB)")?,
+            "--debug" => options.debug = true,
+            flag if flag.starts_with('-') => {
+                return usage(format!(
+                    "`image` does not know `{flag}`; it takes -o, --debug, --kernel and --device-tree"
+                ));
+            }
+            root_task if options.root_task.as_os_str().is_empty() => {
+                options.root_task = PathBuf::from(root_task);
+            }
+            other => return usage(format!("`image` takes one root task; what is `{other}`?")),
+        }
+    }
+    if options.root_task.as_os_str().is_empty() {
+        return usage("`image` needs the ELF file of a root task");
+    }
+    Ok(Action::Image(options))
+}
+
 fn parse_dump(words: &[&str]) -> Result<Action, Error> {
     if words.is_empty() {
         return usage("`dump` needs the ids of one or more processes");
@@ -175,6 +230,17 @@ mod tests {
             ("run", demo(&[])),
             ("run linux -- --help x", demo(&["--help", "x"])),
             ("dump 1 22", Action::Dump(vec![1, 22])),
+            ("kernel", Action::Kernel),
+            ("gdb a.elf", Action::Gdb(PathBuf::from("a.elf"))),
+            (
+                "image a.elf -o b.elf --debug",
+                Action::Image(image::Options {
+                    root_task: PathBuf::from("a.elf"),
+                    output: Some(PathBuf::from("b.elf")),
+                    debug: true,
+                    ..image::Options::default()
+                }),
+            ),
             ("plot a.csv", Action::Plot("a.csv".to_owned())),
             (
                 "bench linux --quick --peers",
@@ -208,6 +274,12 @@ mod tests {
             "bench",
             "bench linux --slow",
             "plot",
+            "kernel fast",
+            "image",
+            "image a b",
+            "image a --kernel",
+            "image a --quick",
+            "gdb",
             "dump",
             "dump x",
         ] {

@@ -10,9 +10,12 @@ mod bench;
 mod cli;
 mod error;
 mod fuzz;
+mod image;
+mod kernel;
 mod links;
 mod plot;
 mod process;
+mod qemu;
 mod results;
 mod stages;
 mod targets;
@@ -58,6 +61,9 @@ fn act(action: Action) -> Result<(), Error> {
         }
         Action::Test(options) => test::test(&workspace, &options),
         Action::BenchLinux(options) => bench::bench_linux(&workspace, &options),
+        Action::Kernel => image::kernels(&workspace),
+        Action::Image(options) => image::image(&workspace, &options),
+        Action::Gdb(root_task) => image::debug(&workspace, &root_task),
         Action::Dump(pids) => {
             let dump = workspace.build_release("baton-linux", "baton-dump")?;
             run(Command::new(dump).args(pids.iter().map(u32::to_string)))

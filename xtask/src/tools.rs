@@ -20,6 +20,14 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// # Errors
 /// `Setup` when it is missing and cannot be installed from here.
 pub fn ensure(program: &str, package: &str, purpose: &str) -> Result<PathBuf, Error> {
+    ensure_packages(program, &[package], purpose)
+}
+
+/// Like [`ensure`], for a program that needs several packages.
+///
+/// # Errors
+/// `Setup` when it is missing and cannot be installed from here.
+pub fn ensure_packages(program: &str, packages: &[&str], purpose: &str) -> Result<PathBuf, Error> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
@@ -27,10 +35,11 @@ pub fn ensure(program: &str, package: &str, purpose: &str) -> Result<PathBuf, Er
     let by_hand = || Error::Setup {
         missing: format!("`{program}` is missing; {purpose}."),
         install: format!(
-            "apt-get update && apt-get install -y {package} (as root, or your system's equivalent)"
+            "apt-get update && apt-get install -y {} (as root, or your system's equivalent)",
+            packages.join(" ")
         ),
     };
-    if !install_packages(&[package]) {
+    if !install_packages(packages) {
         return Err(by_hand());
     }
     find(program).ok_or_else(by_hand)

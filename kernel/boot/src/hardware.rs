@@ -65,6 +65,8 @@ pub struct Hardware {
     pub plic: Option<Plic>,
     /// Ticks of the `time` register in a second; 0 if the tree does not say.
     pub timebase_hz: u32,
+    /// A register to which a store ends the (virtual) machine with an exit code; `None` on real ones.
+    pub finisher: Option<u64>,
 }
 
 impl Hardware {
@@ -87,6 +89,9 @@ impl Hardware {
             }
             if node.lists("device_type", "memory") {
                 add(&mut hardware.memory, node);
+            }
+            if node.lists("compatible", "sifive,test0") {
+                hardware.finisher = node.reg().next().map(|(start, _)| start);
             }
             if let Some(hz) = node.word("timebase-frequency") {
                 hardware.timebase_hz = hz;
@@ -243,6 +248,10 @@ mod tests {
             root.node("soc", |soc| {
                 soc.words("#address-cells", &[2]);
                 soc.words("#size-cells", &[2]);
+                soc.node("test@100000", |test| {
+                    test.property("compatible", b"sifive,test1\0sifive,test0\0syscon\0");
+                    test.words("reg", &[0, 0x10_0000, 0, 0x1000]);
+                });
                 soc.node("plic@c000000", |plic| {
                     plic.property("compatible", b"sifive,plic-1.0.0\0riscv,plic0\0");
                     plic.words("reg", &[0, 0xc00_0000, 0, 0x60_0000]);
@@ -286,6 +295,7 @@ mod tests {
             assert_eq!((plic.context, plic.sources), (context, 95));
             assert_eq!(plic.registers.start, 0xc00_0000);
             assert_eq!(hardware.timebase_hz, 10_000_000);
+            assert_eq!(hardware.finisher, Some(0x10_0000));
         }
         assert_eq!(Hardware::read(&tree, 7).expect("whole").plic, None);
     }

@@ -1,0 +1,118 @@
+//! `cargo xtask kernel`, `image` and `gdb`: kernels, bootable images, and looking into them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::bare::Bare;
+use crate::error::Error;
+use crate::kernel::{Flavour, Parts, build_kernel, build_loader, output_dir, write_image};
+use crate::process::{Workspace, describe, run};
+use crate::qemu::{Machine, debugger};
+
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The root task's ELF file.
+    pub root_task: PathBuf,
+    /// Where the image goes.
+    pub output: Option<PathBuf>,
+    /// With the debug kernel.
+    pub debug: bool,
+    /// With this kernel instead of one that is built.
+    pub kernel: Option<PathBuf>,
+    /// With this device tree instead of the firmware's.
+    pub device_tree: Option<PathBuf>,
+}
+
+/// Builds the kernels that stand in for upstream's.
+///
+/// # Errors
+/// That one does not build.
+pub fn kernels(workspace: &Workspace) -> Result<(), Error> {
+    let bare = Bare::find(workspace)?;
+    for flavour in [Flavour::Release, Flavour::Debug, Flavour::DebugDomains] {
+        println!("{}", build_kernel(workspace, &bare, flavour)?.display());
+    }
+    Ok(())
+}
+
+/// Makes an image, and says how to boot it.
+///
+/// # Errors
+/// That something does not build, or cannot be read or written.
+pub fn image(workspace: &Workspace, options: &Options) -> Result<(), Error> {
+    let image = make(workspace, options)?;
+    let boot = Machine::default().boot(&image)?;
+    println!("{} boots with\n{}", image.display(), describe(&boot));
+    Ok(())
+}
+
+/// Makes an image and returns where it is.
+///
+/// # Errors
+/// As [`image`].
+pub fn make(workspace: &Workspace, options: &Options) -> Result<PathBuf, Error> {
+    let bare = Bare::find(workspace)?;
+    let flavour = if options.debug {
+        Flavour::Debug
+    } else {
+        Flavour::Release
+    };
+    let kernel = match &options.kernel {
+        Some(kernel) => kernel.clone(),
+        None => build_kernel(workspace, &bare, flavour)?,
+    };
+    let loader = build_loader(workspace, &bare)?;
+    let image = match &options.output {
+        Some(output) => output.clone(),
+        None => output_dir(workspace).join("image.elf"),
+    };
+    let parts = Parts {
+        loader: &loader,
+        kernel: &kernel,
+        root_task: &options.root_task,
+        device_tree: options.device_tree.as_deref(),
+    };
+    write_image(&parts, &image)?;
+    Ok(image)
+}
+
+/// Boots a root task with a debugger attached; both end together.
+///
+/// # Errors
+/// As [`image`], and that emulator or debugger cannot be started.
+pub fn debug(workspace: &Workspace, root_task: &Path) -> Result<(), Error> {
+    let options = Options {
+        root_task: root_task.to_owned(),
+        debug: true,
+        ..Options::default()
+    };
+    let image = make(workspace, &options)?;
+    let machine = Machine {
+        wait_for_debugger: true,
+        ..Machine::default()
+    };
+    let mut debugger = debugger(&output_dir(workspace).join(Flavour::Debug.file()))?;
+    debugger
+        .args(["-ex", "hbreak kernel_main"])
+        .arg("-ex")
+        .arg(format!("add-symbol-file {}", root_task.display()));
+    let mut boot = machine.boot(&image)?;
+    let mut emulator = start(&mut boot)?;
+    let result = run(&mut debugger);
+    // It may have ended by itself; either way nothing is left of it.
+    let _ = emulator.kill();
+    let _ = emulator.wait();
+    result
+}
+
+fn start(command: &mut Command) -> Result<std::process::Child, Error> {
+    println!("$ {}", describe(command));
+    command
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(|source| Error::Start {
+            command: describe(command),
+            source,
+        })
+}
