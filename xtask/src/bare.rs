@@ -19,6 +19,8 @@ use crate::tools::{find, has_file, install_packages, library_dir};
 pub const TARGET: &str = "riscv64gc-unknown-none-elf";
 
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
+const CLIPPY_PACKAGE: &str = "rust-web-clippy";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// What [`Bare::find`] installs where rustup may not download: the compiler, cargo and the library's source.
 const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
@@ -85,7 +87,12 @@ impl Bare {
     ) -> Command {
         let mut command = workspace.cargo([subcommand, "--target", TARGET]);
         if let Way::Debian { sysroot, linker } = &self.way {
-            command = workspace.cargo_at(DEBIAN_CARGO, [subcommand, "--target", TARGET]);
+            // Cargo would look for the linter on the search path, where rustup's comes first.
+            let program = match subcommand {
+                "clippy" => DEBIAN_CLIPPY,
+                _ => DEBIAN_CARGO,
+            };
+            command = workspace.cargo_at(program, [subcommand, "--target", TARGET]);
             command
                 .env("RUSTC", DEBIAN_RUSTC)
                 .env("CARGO_TARGET_RISCV64GC_UNKNOWN_NONE_ELF_LINKER", linker)
@@ -96,6 +103,25 @@ impl Bare {
             .env("CARGO_TARGET_DIR", &self.target)
             .current_dir(workspace.root.join(dir));
         command
+    }
+
+    /// Makes sure that `clippy` can be a subcommand of [`Bare::cargo`].
+    ///
+    /// # Errors
+    /// `Setup` when Debian's is missing and cannot be installed; rustup's comes with the pinned toolchain.
+    pub fn ensure_clippy(&self) -> Result<(), Error> {
+        let there = || Path::new(DEBIAN_CLIPPY).is_file();
+        if matches!(self.way, Way::Pinned) || there() {
+            return Ok(());
+        }
+        install_packages(&[CLIPPY_PACKAGE]);
+        if there() {
+            return Ok(());
+        }
+        Err(Error::Setup {
+            missing: format!("There is no clippy for {TARGET}."),
+            install: format!("apt-get install -y {CLIPPY_PACKAGE} (as root)"),
+        })
     }
 
     /// Where a build with this profile leaves its products.

@@ -85,6 +85,11 @@ pub const STAGES: &[Stage] = &[
         work: no_std,
     },
     Stage {
+        name: "bare-clippy",
+        about: "kernel and loader build for RISC-V without a warning",
+        work: bare_clippy,
+    },
+    Stage {
         name: "loom",
         about: "the protocols under every interleaving, and broken when weakened",
         work: loom,
@@ -132,7 +137,14 @@ pub const STAGES: &[Stage] = &[
 ];
 
 /// Workspaces of their own, which cargo leaves out of the main one.
-const OUTER_MANIFESTS: &[&str] = &["bench/peers/Cargo.toml", "tests/fuzz/Cargo.toml"];
+const OUTER_MANIFESTS: &[&str] = &[
+    "bench/peers/Cargo.toml",
+    "tests/fuzz/Cargo.toml",
+    "kernel/Cargo.toml",
+];
+
+/// Workspaces of what runs on the bare machine only, with the features that are looked at besides none.
+const BARE_WORKSPACES: &[(&str, &str)] = &[("kernel", "baton-riscv64/debug,baton-riscv64/domains")];
 
 /// What both sanitizers look at.
 const SANITIZED: &[&str] = &["baton-executor", "baton-rpc", "baton-inbox"];
@@ -146,7 +158,8 @@ fn fmt(context: &Context) -> Result<Outcome, Error> {
     context.run(&mut workspace.cargo(["fmt", "--all", "--check"]))?;
     for manifest in OUTER_MANIFESTS {
         if workspace.root.join(manifest).is_file() {
-            context.run(&mut workspace.cargo(["fmt", "--manifest-path", manifest, "--check"]))?;
+            let args = ["fmt", "--all", "--manifest-path", manifest, "--check"];
+            context.run(&mut workspace.cargo(args))?;
         }
     }
     Ok(Outcome::Passed)
@@ -174,14 +187,44 @@ fn no_std(context: &Context) -> Result<Outcome, Error> {
     let workspace = &context.workspace;
     let bare = match Bare::find(workspace) {
         Ok(bare) => bare,
-        Err(error @ Error::Setup { .. }) => return Ok(Outcome::NotRun(error.to_string())),
-        Err(error) => return Err(error),
+        Err(error) => return not_run(error),
     };
     let mut command = bare.cargo(workspace, Path::new("."), "build", ["--lib"]);
     for library in bare_libraries(&workspace.root)? {
         command.args(["--package", &library]);
     }
     context.run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// A tool that cannot be had leaves its stage out; anything else is a failure.
+fn not_run(error: Error) -> Result<Outcome, Error> {
+    match error {
+        error @ Error::Setup { .. } => Ok(Outcome::NotRun(error.to_string())),
+        error => Err(error),
+    }
+}
+
+fn bare_clippy(context: &Context) -> Result<Outcome, Error> {
+    let workspace = &context.workspace;
+    let found = Bare::find(workspace).and_then(|bare| bare.ensure_clippy().map(|()| bare));
+    let bare = match found {
+        Ok(bare) => bare,
+        Err(error) => return not_run(error),
+    };
+    for &(dir, features) in BARE_WORKSPACES {
+        for features in ["", features] {
+            let args = [
+                "--workspace",
+                "--features",
+                features,
+                "--",
+                "-D",
+                "warnings",
+            ];
+            context.run(&mut bare.cargo(workspace, Path::new(dir), "clippy", args))?;
+        }
+    }
     Ok(Outcome::Passed)
 }
 

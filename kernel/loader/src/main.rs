@@ -17,7 +17,7 @@ mod sbi;
 use baton_boot::elf::{Elf, ElfError};
 use baton_boot::fdt::{self, Fdt, FdtError};
 use baton_boot::hardware::Hardware;
-use baton_boot::payload::{self, PayloadError};
+use baton_boot::payload::PayloadError;
 use baton_boot::placement::{Placement, PlacementError};
 use core::fmt;
 use core::panic::PanicInfo;
