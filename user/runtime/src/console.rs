@@ -77,6 +77,7 @@ macro_rules! print {
 /// Prints a line to the console.
 #[macro_export]
 macro_rules! println {
+    () => { $crate::console::print(format_args!("\n")) };
     ($($argument:tt)*) => {{
         $crate::console::print(format_args!($($argument)*));
         $crate::console::print(format_args!("\n"));
