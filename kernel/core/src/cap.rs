@@ -370,3 +370,93 @@ impl Cap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    fn samples() -> Vec<Cap> {
+        let address = Paddr::new(0x12_3456_7000);
+        vec![
+            Cap::Null,
+            Cap::Untyped {
+                address,
+                size_bits: 38,
+                device: true,
+                used: 1 << 37,
+            },
+            Cap::Endpoint {
+                address,
+                badge: u64::MAX,
+                rights: CapRights::ALL,
+            },
+            Cap::Notification {
+                address,
+                badge: 1,
+                rights: CapRights::READ,
+            },
+            Cap::Reply {
+                tcb: address,
+                master: false,
+                can_grant: true,
+            },
+            Cap::CNode {
+                address,
+                radix: 13,
+                guard: CNodeCapData::skip_to(13),
+            },
+            Cap::Thread { tcb: address },
+            Cap::IrqControl,
+            Cap::IrqHandler { irq: 10 },
+            Cap::Zombie {
+                address,
+                kind: ZombieKind::CNode(33),
+                left: 1 << 33,
+            },
+            Cap::Zombie {
+                address,
+                kind: ZombieKind::Thread,
+                left: 5,
+            },
+            Cap::Domain,
+            Cap::Frame {
+                address,
+                size: FrameSize::Giga,
+                rights: CapRights::READ_WRITE,
+                device: true,
+                asid: 0xffff,
+                vaddr: 0x3f_ffff_e000,
+            },
+            Cap::PageTable {
+                address,
+                mapped: true,
+                asid: 1,
+                vaddr: 0x4000_0000,
+            },
+            Cap::AsidControl,
+            Cap::AsidPool {
+                address,
+                base: 0xfe00,
+            },
+        ]
+    }
+
+    #[test]
+    fn what_is_stored_comes_back() {
+        for cap in samples() {
+            assert_eq!(Cap::decode(cap.encode()), cap);
+        }
+        assert_eq!(Cap::Null.encode(), [0, 0]);
+    }
+
+    #[test]
+    fn any_words_decode() {
+        let mut word = 1_u64;
+        for _ in 0..100_000 {
+            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let _ = Cap::decode([word.rotate_left(17), word]);
+        }
+    }
+}

@@ -26,12 +26,10 @@ impl<M: Machine> Kernel<'_, M> {
     /// An exception of the running thread: `cause` as `scause` has it, `value` as `stval`.
     pub fn handle_exception(self, cause: u64, value: u64) {
         if let Some(current) = self.current() {
-            let fault = self
-                .vm_fault(cause, value)
-                .unwrap_or(Fault::UserException {
-                    number: cause,
-                    code: 0,
-                });
+            let fault = self.vm_fault(cause, value).unwrap_or(Fault::UserException {
+                number: cause,
+                code: 0,
+            });
             self.handle_fault(current, fault);
         }
         self.schedule();

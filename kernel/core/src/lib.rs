@@ -16,12 +16,32 @@
 
 pub mod boot;
 pub mod cap;
+mod cnode;
 pub mod config;
+mod cspace;
+mod debug;
+mod delete;
+mod derivation;
+mod domain;
+mod endpoint;
+mod entry;
 pub mod error;
 mod fault;
 mod invocation;
+mod irq;
 mod machine;
+mod message;
+mod notification;
+mod reply;
+mod rights;
+mod scheduler;
 mod state;
+mod syscall;
+mod tcb;
+mod tcb_decode;
+mod transfer;
+mod untyped;
+mod vspace;
 
 pub use baton_kernel_mem as mem;
 pub use error::{Answer, Decoded, LookupFailure, Stop, SyscallError};
@@ -29,3 +49,4 @@ pub use fault::Fault;
 pub use invocation::Invocation;
 pub use machine::Machine;
 pub use state::{CoreState, Kernel};
+pub use tcb::ThreadState;

@@ -6,10 +6,18 @@ use baton_kernel_mem::{Memory, Paddr, Tcb};
 use core::cell::Cell;
 
 /// A queue of threads by address: ready threads of one priority.
-#[derive(Default)]
 pub(crate) struct Queue {
     pub(crate) head: Cell<Paddr>,
     pub(crate) tail: Cell<Paddr>,
+}
+
+impl Queue {
+    const fn new() -> Self {
+        Queue {
+            head: Cell::new(Paddr::NULL),
+            tail: Cell::new(Paddr::NULL),
+        }
+    }
 }
 
 /// Everything that a core remembers between kernel entries; everything else is in objects.
@@ -45,17 +53,16 @@ pub struct CoreState {
     /// The domain schedule: domain and ticks.
     pub(crate) schedule: [Cell<(u64, u64)>; DOMAIN_SCHEDULE_LENGTH],
     /// The list of all threads, for debugging.
-    #[cfg_attr(not(feature = "debug"), allow(dead_code, reason = "only debug builds keep it"))]
+    #[cfg_attr(
+        not(feature = "debug"),
+        allow(dead_code, reason = "only debug builds keep it")
+    )]
     pub(crate) all_threads: Cell<Paddr>,
 }
 
 impl CoreState {
     /// A core that has not booted: it idles, and every interrupt is off.
     pub const fn new() -> Self {
-        const QUEUE: Queue = Queue {
-            head: Cell::new(Paddr::NULL),
-            tail: Cell::new(Paddr::NULL),
-        };
         CoreState {
             current: Cell::new(Paddr::NULL),
             action: Cell::new(0),
@@ -67,7 +74,7 @@ impl CoreState {
             schedule_start: Cell::new(0),
             ready_groups: [const { Cell::new(0) }; DOMAINS],
             ready_bits: [const { [const { Cell::new(0) }; PRIORITIES / 64] }; DOMAINS],
-            ready: [const { [QUEUE; PRIORITIES] }; DOMAINS],
+            ready: [const { [const { Queue::new() }; PRIORITIES] }; DOMAINS],
             irq_table: Cell::new(Paddr::NULL),
             irq_states: [const { Cell::new(0) }; 128],
             asid_pools: [const { Cell::new(Paddr::NULL) };

@@ -26,6 +26,7 @@ use crate::state::Kernel;
 use baton_kernel_mem::{Paddr, Slot, Tcb, tcb_slot};
 
 pub(crate) use asid::INITIAL_ASID;
+pub(crate) use page::frame_rights;
 
 /// `scause` of the exceptions that are about memory.
 mod cause {
