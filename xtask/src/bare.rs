@@ -22,6 +22,7 @@ const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 const CLIPPY_PACKAGE: &str = "rust-web-clippy";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_RUSTDOC: &str = "/usr/bin/rustdoc";
 /// What [`Bare::find`] installs where rustup may not download: the compiler, cargo and the library's source.
 const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 /// Has the linker, for machines whose rustup has none.
@@ -96,12 +97,24 @@ impl Bare {
             command
                 .env("RUSTC", DEBIAN_RUSTC)
                 .env("CARGO_TARGET_RISCV64GC_UNKNOWN_NONE_ELF_LINKER", linker)
-                .env(RUSTFLAGS, format!("--sysroot={}", sysroot.display()));
+                .env(RUSTFLAGS, format!("--sysroot={}", sysroot.display()))
+                .env("RUSTDOC", DEBIAN_RUSTDOC);
         }
         command
             .args(args)
             .env("CARGO_TARGET_DIR", &self.target)
             .current_dir(workspace.root.join(dir));
+        command
+    }
+
+    /// `cargo doc` of this toolchain for the workspace in `dir`, which fails on a warning.
+    pub fn doc(&self, workspace: &Workspace, dir: &Path) -> Command {
+        let mut flags = "-Dwarnings".to_owned();
+        if let Way::Debian { sysroot, .. } = &self.way {
+            flags += &format!(" --sysroot={}", sysroot.display());
+        }
+        let mut command = self.cargo(workspace, dir, "doc", ["--no-deps", "--workspace"]);
+        command.env("RUSTDOCFLAGS", flags);
         command
     }
 

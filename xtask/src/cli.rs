@@ -31,7 +31,8 @@ Commands:
       --debug             With the debug kernel.
       --kernel ELF        With another kernel that speaks seL4's boot protocol.
       --device-tree DTB   With this device tree in place of the firmware's.
-  gdb ROOT_TASK.elf       Boot it on the debug kernel, and stop before the first instruction with gdb attached.
+  gdb ROOT_TASK.elf       Boot it on the debug kernel with gdb attached; `continue` goes to the kernel's first
+                          instruction.
   dump PID...             Show lanes, tokens and tasks of running processes, and who waits for whom.
   help                    This text.
 

@@ -93,8 +93,9 @@ pub fn debug(workspace: &Workspace, root_task: &Path) -> Result<(), Error> {
         ..Machine::default()
     };
     let mut debugger = debugger(&output_dir(workspace).join(Flavour::Debug.file()))?;
+    // Before the root task's symbols are known, or there would be two of that name.
     debugger
-        .args(["-ex", "hbreak kernel_main"])
+        .args(["-ex", "hbreak _start"])
         .arg("-ex")
         .arg(format!("add-symbol-file {}", root_task.display()));
     let mut boot = machine.boot(&image)?;

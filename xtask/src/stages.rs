@@ -378,6 +378,13 @@ fn sanitizer(
 fn docs(context: &Context) -> Result<Outcome, Error> {
     let mut command = context.workspace.cargo(["doc", "--no-deps", "--workspace"]);
     context.run(command.env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    let bare = match Bare::find(&context.workspace) {
+        Ok(bare) => bare,
+        Err(error) => return not_run(error),
+    };
+    for (dir, _) in BARE_WORKSPACES {
+        context.run(&mut bare.doc(&context.workspace, Path::new(dir)))?;
+    }
     Ok(Outcome::Passed)
 }
 

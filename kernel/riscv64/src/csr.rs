@@ -32,7 +32,7 @@ macro_rules! registers {
             /// Sets these bits.
             ///
             /// # Safety
-            /// As [`write`].
+            /// As [`write()`].
             #[inline(always)]
             pub unsafe fn set(bits: u64) {
                 // SAFETY: the caller's promise.
@@ -42,7 +42,7 @@ macro_rules! registers {
             /// Clears these bits.
             ///
             /// # Safety
-            /// As [`write`].
+            /// As [`write()`].
             #[inline(always)]
             pub unsafe fn clear(bits: u64) {
                 // SAFETY: the caller's promise.

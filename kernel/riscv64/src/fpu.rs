@@ -9,7 +9,8 @@ use baton_kernel_core::mem::FpuState;
 const _: () = assert!(offset_of!(FpuState, registers) == 0);
 const FCSR: usize = offset_of!(FpuState, fcsr);
 
-/// Stores the registers. The unit must be on.
+/// Stores the registers. The unit must be on. A function of its own, for it is long and called from several places.
+#[inline(never)]
 pub fn save(to: &FpuState) {
     // SAFETY: `FpuState` is cells of integers, which may be written through a shared reference, in the layout that is
     // asserted above. No register changes but those named.
@@ -58,6 +59,7 @@ pub fn save(to: &FpuState) {
 }
 
 /// Loads the registers. The unit must be on.
+#[inline(never)]
 pub fn load(from: &FpuState) {
     // SAFETY: as in `save`; the compiler keeps nothing in floating-point registers, for the kernel has no floating point.
     unsafe {

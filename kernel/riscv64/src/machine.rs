@@ -127,12 +127,10 @@ impl Machine for Riscv {
         }
     }
 
-    #[inline]
     fn save_fpu(&self, to: &FpuState) {
         fpu::save(to);
     }
 
-    #[inline]
     fn load_fpu(&self, from: &FpuState) {
         fpu::load(from);
     }

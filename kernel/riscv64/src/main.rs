@@ -6,7 +6,7 @@
 //! Invariants:
 //! - one hart runs the kernel, with interrupts off; an exception inside the kernel is its end, with a message;
 //! - while a user runs, `sscratch` holds the address of its context; while the kernel runs, zero;
-//! - everything that a hart remembers is in [`Hart`]; physical memory is seen through one window, which every
+//! - everything that a hart remembers is in [`hart`]; physical memory is seen through one window, which every
 //!   address space has in its upper half.
 //!
 //! Neighbours: `kernel/loader` enters at [`entry`]; `baton-kernel-core` does the work; `docs/kernel.md` follows one

@@ -5,7 +5,7 @@
 //! wrong claim is answered with [`Error::InvalidCapability`].
 //!
 //! Invariants:
-//! - [`raw`] alone contains `unsafe`: the `ecall` and the words of the IPC buffer;
+//! - `raw` alone contains `unsafe`: the `ecall` and the words of the IPC buffer;
 //! - a thread that calls the kernel has `tp` pointing to its [`ThreadArea`]; whoever starts threads sees to that
 //!   (`user/runtime` does);
 //! - message registers beyond the fourth live in the IPC buffer, so what was received there must be read before the next call.
