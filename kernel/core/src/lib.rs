@@ -16,6 +16,8 @@
 
 pub mod boot;
 pub mod cap;
+#[cfg(feature = "check")]
+mod check;
 mod cnode;
 pub mod config;
 mod cspace;

@@ -109,6 +109,16 @@ impl Fake {
         }
     }
 
+    /// Looks whether all the kernel's records are in order; done after every entry of a user.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn check(&self) {
+        if let Err(wrong) = self.kernel().check() {
+            panic!("the kernel's records are not in order: {wrong}");
+        }
+    }
+
     /// The running thread.
     ///
     /// # Panics
@@ -178,6 +188,7 @@ impl Fake {
     pub fn take_interrupts(&self) {
         for _ in 0..1000 {
             if !self.hardware.is_interrupted() {
+                self.check();
                 return;
             }
             self.trap(false);
@@ -190,6 +201,7 @@ impl Fake {
     pub fn exception(&self, cause: u64, value: u64) {
         self.trap(false);
         self.kernel().handle_exception(cause, value);
+        self.check();
     }
 
     /// What trap code does on the way in: notes where the thread goes on.

@@ -86,8 +86,8 @@ impl Fake {
         self.enter();
     }
 
-    /// Traps with the registers as they are.
-    fn enter(&self) {
+    /// The running thread executes `ecall` with its registers as they are.
+    pub fn enter(&self) {
         self.trap(true);
         self.kernel().handle_syscall();
     }

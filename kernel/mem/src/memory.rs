@@ -114,7 +114,11 @@ impl Memory {
     /// As [`Memory::get`].
     #[inline(always)]
     pub fn get_or_null<T: Object>(&self, at: Paddr) -> Option<&T> {
-        if at.is_null() { None } else { Some(self.get(at)) }
+        if at.is_null() {
+            None
+        } else {
+            Some(self.get(at))
+        }
     }
 
     /// The physical address of an object: what [`Memory::get`] made the handle from.
