@@ -205,13 +205,10 @@ fn clearing_can_be_interrupted() {
     let world = World::new();
     let untyped = world.untyped(20);
     let base = address(&world, untyped);
-    let slot = world.slot();
+    let slot = world.slots(200);
     world
         .retype(untyped, ObjectType::Page, 0, slot, 200)
-        .unwrap_or_else(|_| {
-            // Only so many slots at once.
-        });
-    world.slots(200);
+        .unwrap();
     world.revoke(untyped);
     world.fake.set_physical(base + 8, 1);
     let before = world.fake.hardware.looks();
