@@ -70,6 +70,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
     }
 
     /// Finds all capabilities, from the threads and the interrupt table on.
+    ///
+    /// A thread that waits, and whose capability is out of reach, is found by who waits with it, and by the neighbours
+    /// of its slots.
     fn explore(self) -> Result<Found, String> {
         let mut found = Found::default();
         // Slots to look at: first address, number.
@@ -88,7 +91,11 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 }
             }
             let Some((first, count)) = work.pop() else {
-                return Ok(found);
+                self.explore_queues(&found, &mut threads)?;
+                if threads.iter().all(|thread| found.threads.contains(thread)) {
+                    return Ok(found);
+                }
+                continue;
             };
             for index in 0..count {
                 let at = first + (index << Slot::BITS);
@@ -96,12 +103,28 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 match Cap::decode(slot.cap()) {
                     Cap::Null => found.empty.push(at),
                     cap => {
-                        found.slots.insert(at, cap);
-                        found.note(cap, &mut threads, &mut work)?;
+                        if found.slots.insert(at, cap).is_none() {
+                            found.note(cap, &mut threads, &mut work)?;
+                            // Neighbours may be in a CNode or thread that no capability leads to any more.
+                            for neighbour in [slot.prev.get(), slot.next.get() & !3] {
+                                if neighbour != 0 && !found.slots.contains_key(&neighbour) {
+                                    work.push((neighbour, 1));
+                                }
+                            }
+                        }
                     }
                 }
             }
         }
+    }
+
+    /// The threads that wait at known objects.
+    fn explore_queues(self, found: &Found, threads: &mut Vec<u64>) -> Checked {
+        for &at in found.endpoints.iter().chain(&found.notifications) {
+            let head = self.mem.get::<Endpoint>(Paddr::new(at)).head.get();
+            threads.extend(self.queue(head)?);
+        }
+        Ok(())
     }
 
     fn ready_threads(self) -> impl Iterator<Item = Paddr> {

@@ -23,7 +23,6 @@ fn with_memory(test: impl FnOnce(&Memory)) {
     // SAFETY: the box holds `SIZE` bytes, aligned to a page, reached through this value only until it is freed below.
     let memory = unsafe { Memory::new(Paddr::new(START), SIZE, seen) };
     test(&memory);
-    drop(memory);
     // SAFETY: made by `into_raw` above; no handle outlives `test`.
     drop(unsafe { Box::from_raw(raw) });
 }
@@ -46,7 +45,7 @@ fn edges<T: Object>(memory: &Memory) {
         START - align,
         START + SIZE,
         START + SIZE - size + align,
-        u64::MAX & !(align - 1),
+        !(align - 1),
         START + align / 2,
         START.wrapping_sub(size) & !(align - 1),
     ] {
