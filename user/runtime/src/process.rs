@@ -113,7 +113,7 @@ pub struct ProcessConfig<'a> {
     pub elf: &'a [u8],
     /// The endpoint on which the parent listens.
     pub parent: Slot,
-    /// Badge by which the parent knows the process.
+    /// Badge by which the parent knows the process; 0 leaves the endpoint's as it is.
     pub badge: u64,
     /// Whose maximum controlled priority allows the process's.
     pub authority: Tcb,
@@ -274,17 +274,30 @@ impl Process {
             .mint_guarded_from(root.slot(self.cnode.cptr()), guard)?;
         self.slot(slots::VSPACE)
             .copy_from(root.slot(self.vspace.root().cptr()), all)?;
-        self.slot(slots::PARENT)
-            .mint_from(config.parent, all, config.badge)?;
+        let parent = Gift {
+            from: config.parent,
+            rights: all,
+            badge: config.badge,
+        };
+        self.give(slots::PARENT, &parent)?;
         for (index, gift) in config.gifts.iter().enumerate() {
-            let to = self.slot(slots::GIVEN + index as u64);
-            if gift.badge == 0 {
-                to.copy_from(gift.from, gift.rights)?;
-            } else {
-                to.mint_from(gift.from, gift.rights, gift.badge)?;
-            }
+            self.give(slots::GIVEN + index as u64, gift)?;
         }
         Ok(())
+    }
+
+    /// Puts a capability into a slot of its capability space.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn give(&self, slot: u64, gift: &Gift) -> Result<(), Error> {
+        let to = self.slot(slot);
+        // Minting with badge 0 is refused where there is one already.
+        if gift.badge == 0 {
+            to.copy_from(gift.from, gift.rights)
+        } else {
+            to.mint_from(gift.from, gift.rights, gift.badge)
+        }
     }
 }
 

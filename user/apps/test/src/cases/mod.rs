@@ -3,9 +3,12 @@
 mod bind;
 mod cancel;
 mod cnode;
+mod faults;
+mod ipc;
 mod lookup;
 mod nbrecv;
 mod registers;
+mod retype;
 mod rights;
 
 use crate::harness::Env;
@@ -29,6 +32,9 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("lookup", lookup::CASES),
     ("rights", rights::CASES),
     ("nbrecv", nbrecv::CASES),
+    ("ipc", ipc::CASES),
+    ("faults", faults::CASES),
+    ("retype", retype::CASES),
 ];
 
 /// A table of cases: `function: "name"`.
