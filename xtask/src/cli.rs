@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::{bench, image, test};
+use crate::{bench, image, mutate, test};
 
 /// What `cargo xtask help` prints.
 pub const HELP: &str = "\
@@ -33,6 +33,9 @@ Commands:
       --device-tree DTB   With this device tree in place of the firmware's.
   gdb ROOT_TASK.elf       Boot it on the debug kernel with gdb attached; `continue` goes to the kernel's first
                           instruction.
+  mutate [NAME...]        Make deliberate mistakes in a copy of the kernel's core, one after the other, and
+                          see whether its tests on the host notice; all unless some are named.
+      --list              List them.
   dump PID...             Show lanes, tokens and tasks of running processes, and who waits for whom.
   help                    This text.
 
@@ -58,6 +61,8 @@ pub enum Action {
     Image(image::Options),
     /// Debug this root task with the kernel under it.
     Gdb(PathBuf),
+    /// Make mistakes in the kernel.
+    Mutate(mutate::Options),
     /// Dump these processes.
     Dump(Vec<u32>),
 }
@@ -96,6 +101,7 @@ pub fn parse(words: &[String]) -> Result<Action, Error> {
             [root_task] => Ok(Action::Gdb(PathBuf::from(root_task))),
             _ => usage("`gdb` takes the ELF file of one root task"),
         },
+        "mutate" => parse_mutate(rest),
         "dump" => parse_dump(rest),
         other => usage(format!("there is no command `{other}`")),
     }
@@ -195,6 +201,22 @@ fn parse_image(words: &[&str]) -> Result<Action, Error> {
     Ok(Action::Image(options))
 }
 
+fn parse_mutate(words: &[&str]) -> Result<Action, Error> {
+    let mut options = mutate::Options::default();
+    for &word in words {
+        match word {
+            "--list" => options.list = true,
+            flag if flag.starts_with('-') => {
+                return usage(format!(
+                    "`mutate` does not know `{flag}`; it takes --list and names of mutations"
+                ));
+            }
+            name => options.only.push(name.to_owned()),
+        }
+    }
+    Ok(Action::Mutate(options))
+}
+
 fn parse_dump(words: &[&str]) -> Result<Action, Error> {
     if words.is_empty() {
         return usage("`dump` needs the ids of one or more processes");
@@ -242,6 +264,13 @@ mod tests {
                     ..image::Options::default()
                 }),
             ),
+            (
+                "mutate a b --list",
+                Action::Mutate(mutate::Options {
+                    only: vec!["a".to_owned(), "b".to_owned()],
+                    list: true,
+                }),
+            ),
             ("plot a.csv", Action::Plot("a.csv".to_owned())),
             (
                 "bench linux --quick --peers",
@@ -281,6 +310,7 @@ mod tests {
             "image a --kernel",
             "image a --quick",
             "gdb",
+            "mutate --all",
             "dump",
             "dump x",
         ] {

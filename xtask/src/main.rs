@@ -13,6 +13,8 @@ mod fuzz;
 mod image;
 mod kernel;
 mod links;
+mod mutate;
+mod mutations;
 mod plot;
 mod process;
 mod qemu;
@@ -64,6 +66,7 @@ fn act(action: Action) -> Result<(), Error> {
         Action::Kernel => image::kernels(&workspace),
         Action::Image(options) => image::image(&workspace, &options),
         Action::Gdb(root_task) => image::debug(&workspace, &root_task),
+        Action::Mutate(options) => mutate::mutate(&workspace, &options),
         Action::Dump(pids) => {
             let dump = workspace.build_release("baton-linux", "baton-dump")?;
             run(Command::new(dump).args(pids.iter().map(u32::to_string)))

@@ -309,6 +309,55 @@ fn a_deleted_pool_ends_its_address_spaces() {
 }
 
 #[test]
+fn a_reused_identifier_shows_nothing_of_the_old_address_space() {
+    let world = World::new();
+    let make_pool = |untyped, slot| {
+        let words = [slot, DEPTH];
+        let caps = [untyped, ROOT];
+        world
+            .invoke(
+                slots::ASID_CONTROL,
+                Label::AsidControlMakePool,
+                &words,
+                &caps,
+            )
+            .unwrap();
+    };
+    let (untyped, pool) = (world.untyped(12), world.slot());
+    let (frame, _) = world.page();
+    // Twice the same address space, but that the second has nothing at `FAR`.
+    for round in 0..2 {
+        make_pool(untyped, pool);
+        let root = world.make(ObjectType::PageTable, 0);
+        world
+            .invoke(pool, Label::AsidPoolAssign, &[], &[root])
+            .unwrap();
+        tables(&world, root, 0x1000_0000);
+        let buffer = world.copy(frame, RW);
+        world.map(buffer, root, 0x1000_0000, RW).unwrap();
+        if round == 0 {
+            tables(&world, root, FAR);
+            let secret = world.make(ObjectType::Page, 0);
+            world.map(secret, root, FAR, RW).unwrap();
+        }
+        let thread = world.thread(common::TOP);
+        let words = [0, 0, 0, 0x1000_0000];
+        let caps = [ROOT, root, buffer];
+        world
+            .invoke(thread.cap, Label::TcbConfigure, &words, &caps)
+            .unwrap();
+        world.start(thread);
+        world.yield_now();
+        world.assert_runs(thread);
+        assert_eq!(world.fake.hardware.address_space().1, 512);
+        assert_eq!(world.fake.load(FAR).is_ok(), round == 0);
+        world.yield_now();
+        world.delete(thread.cap);
+        world.revoke(untyped);
+    }
+}
+
+#[test]
 fn device_frames_can_be_mapped() {
     let world = World::new();
     tables(&world, VSPACE, FAR);

@@ -137,7 +137,9 @@ impl Machine for Hardware {
         cached.retain(|&(of, page), &mut (_, bits)| of != asid || !covers(page, bits));
     }
 
-    fn fence_tables(&self) {}
+    fn fence_tables(&self) {
+        self.cached.borrow_mut().clear();
+    }
 
     fn max_irq(&self) -> u64 {
         MAX_IRQ
