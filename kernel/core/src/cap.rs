@@ -53,10 +53,25 @@ const ADDRESS_SHIFT: u32 = 16;
 const ASID_SHIFT: u32 = 48;
 const VADDR_MASK: u64 = (1 << ASID_SHIFT) - 1;
 
+/// The type in the first word.
+pub(crate) const KIND_MASK: u64 = (1 << KIND_BITS) - 1;
+/// Type and address in the first word: what distinguishes the objects of most types.
+pub(crate) const OBJECT_MASK: u64 = KIND_MASK | (u64::MAX << ADDRESS_SHIFT);
+/// The same, and a CNode's number of slots.
+pub(crate) const CNODE_MASK: u64 = OBJECT_MASK | field_mask(0, 6);
+/// The same, and a frame's size, and whether it is a device's.
+pub(crate) const FRAME_MASK: u64 = OBJECT_MASK | field_mask(0, 2) | field_mask(4, 1);
+/// The same, and an untyped's size.
+pub(crate) const UNTYPED_MASK: u64 = OBJECT_MASK | field_mask(1, 6);
+
+const fn field_mask(shift: u32, bits: u32) -> u64 {
+    ((1 << bits) - 1) << (KIND_BITS + shift)
+}
+
 /// The type number of stored words.
 #[inline(always)]
 pub const fn kind_of(first: u64) -> u64 {
-    first & ((1 << KIND_BITS) - 1)
+    first & KIND_MASK
 }
 
 /// The object's address in the first of stored words.
@@ -352,7 +367,7 @@ impl Cap {
                 first(
                     kind::FRAME,
                     address,
-                    size as u64 | (rights.word() << 2) | ((device as u64) << 4),
+                    size as u64 | ((rights.word() & 3) << 2) | ((device as u64) << 4),
                 ),
                 (asid << ASID_SHIFT) | vaddr,
             ],

@@ -246,10 +246,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
             for priority in 0..PRIORITIES {
                 let queue = &self.core.ready[domain][priority];
                 let bit = self.core.ready_bits[domain][priority / 64].get() >> (priority % 64) & 1;
-                let group = self.core.ready_groups[domain].get() >> (priority / 64) & 1;
                 let head = queue.head.get();
                 ensure!(
-                    head.is_null() == (bit == 0) && (bit == 0 || group == 1),
+                    head.is_null() == (bit == 0),
                     "the bits of priority {priority} do not say what is in its queue"
                 );
                 let (mut at, mut prev) = (head, Paddr::NULL);

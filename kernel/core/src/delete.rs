@@ -82,13 +82,18 @@ impl<'m, M: Machine> Kernel<'m, M> {
     }
 
     /// Deletes a capability that is none of a CNode or thread, which takes one step.
+    #[inline]
     pub(crate) fn delete_one(self, slot: &'m Slot) {
-        let cap = Cap::decode(slot.cap());
-        if cap == Cap::Null {
-            return;
-        }
-        if let Rest::Empty { irq } = self.finalise(cap, self.is_final(slot)) {
-            self.empty_slot(slot, irq);
+        match kind_of(slot.cap_first()) {
+            kind::NULL => {}
+            // Nothing of the thread changes: whoever waits for the reply waits on, or goes on because it has come.
+            kind::REPLY => self.unlink(slot),
+            _ => {
+                let cap = Cap::decode(slot.cap());
+                if let Rest::Empty { irq } = self.finalise(cap, self.is_final(slot)) {
+                    self.empty_slot(slot, irq);
+                }
+            }
         }
     }
 

@@ -9,7 +9,9 @@
 //! Invariants: an empty slot is in no list; neighbours point at each other; all capabilities to one object follow
 //! one another. Reference manual, section 3.1.4.
 
-use crate::cap::{Cap, ZombieKind, kind, kind_of};
+use crate::cap::{
+    CNODE_MASK, Cap, FRAME_MASK, KIND_MASK, OBJECT_MASK, UNTYPED_MASK, ZombieKind, kind, kind_of,
+};
 use crate::error::SyscallError;
 use crate::machine::Machine;
 use crate::state::Kernel;
@@ -81,43 +83,7 @@ impl Cap {
 
     /// Whether the two are capabilities to one object.
     pub(crate) fn same_object(self, other: Cap) -> bool {
-        match (self, other) {
-            (Cap::Endpoint { address: a, .. }, Cap::Endpoint { address: b, .. })
-            | (Cap::Notification { address: a, .. }, Cap::Notification { address: b, .. })
-            | (Cap::Thread { tcb: a }, Cap::Thread { tcb: b })
-            | (Cap::Reply { tcb: a, .. }, Cap::Reply { tcb: b, .. })
-            | (Cap::PageTable { address: a, .. }, Cap::PageTable { address: b, .. })
-            | (Cap::AsidPool { address: a, .. }, Cap::AsidPool { address: b, .. }) => a == b,
-            (
-                Cap::CNode {
-                    address: a,
-                    radix: radix_a,
-                    ..
-                },
-                Cap::CNode {
-                    address: b,
-                    radix: radix_b,
-                    ..
-                },
-            ) => a == b && radix_a == radix_b,
-            (
-                Cap::Frame {
-                    address: a,
-                    size: size_a,
-                    device: device_a,
-                    ..
-                },
-                Cap::Frame {
-                    address: b,
-                    size: size_b,
-                    device: device_b,
-                    ..
-                },
-            ) => a == b && size_a == size_b && device_a == device_b,
-            (Cap::IrqHandler { irq: a }, Cap::IrqHandler { irq: b }) => a == b,
-            (Cap::Domain, Cap::Domain) | (Cap::AsidControl, Cap::AsidControl) => true,
-            _ => false,
-        }
+        same_object(self.encode(), other.encode())
     }
 
     /// The badge, for types that have one.
@@ -126,6 +92,22 @@ impl Cap {
             Cap::Endpoint { badge, .. } | Cap::Notification { badge, .. } => Some(badge),
             _ => None,
         }
+    }
+}
+
+/// Whether two stored capabilities are to one object.
+///
+/// Looks at the words alone, for deleting asks it of both neighbours: type and address stand in the first.
+#[inline]
+pub(crate) fn same_object(one: CapWords, other: CapWords) -> bool {
+    let same = |mask: u64| (one[0] ^ other[0]) & mask == 0;
+    match kind_of(one[0]) {
+        // Each stands for itself.
+        kind::NULL | kind::UNTYPED | kind::IRQ_CONTROL | kind::ZOMBIE => false,
+        kind::IRQ_HANDLER => same(KIND_MASK) && one[1] == other[1],
+        kind::CNODE => same(CNODE_MASK),
+        kind::FRAME => same(FRAME_MASK),
+        _ => same(OBJECT_MASK),
     }
 }
 
@@ -172,28 +154,23 @@ impl<'m, M: Machine> Kernel<'m, M> {
         } else {
             0
         };
-        if let (
-            Cap::Untyped {
-                address, size_bits, ..
-            },
-            Cap::Untyped {
-                address: same,
-                size_bits: same_bits,
-                device,
-                ..
-            },
-        ) = (Cap::decode(words), Cap::decode(source_words))
-            && address == same
-            && size_bits == same_bits
-        {
+        if kind_of(words[0]) == kind::UNTYPED && (words[0] ^ source_words[0]) & UNTYPED_MASK == 0 {
             // The copy may make objects of all of it, so the original must not.
-            let full = Cap::Untyped {
+            if let Cap::Untyped {
                 address,
                 size_bits,
                 device,
-                used: 1 << size_bits,
-            };
-            source.set_cap(full.encode());
+                ..
+            } = Cap::decode(source_words)
+            {
+                let full = Cap::Untyped {
+                    address,
+                    size_bits,
+                    device,
+                    used: 1 << size_bits,
+                };
+                source.set_cap(full.encode());
+            }
         }
         self.link_after(source, dest, flags);
         dest.set_cap(words);
@@ -206,8 +183,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
         self.link_after(parent, dest, FLAGS);
     }
 
+    /// Puts a slot into the list behind another.
     #[inline(always)]
-    fn link_after(self, before: &'m Slot, slot: &'m Slot, flags: u64) {
+    pub(crate) fn link_after(self, before: &'m Slot, slot: &'m Slot, flags: u64) {
         let address = self.mem.address(slot).value();
         let after = before.next.get();
         slot.prev.set(self.mem.address(before).value());
@@ -300,10 +278,8 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     /// Whether no other capability to the object exists.
     pub(crate) fn is_final(self, slot: &Slot) -> bool {
-        let cap = Cap::decode(slot.cap());
-        let same = |other: Option<&Slot>| {
-            other.is_some_and(|other| Cap::decode(other.cap()).same_object(cap))
-        };
+        let cap = slot.cap();
+        let same = |other: Option<&Slot>| other.is_some_and(|other| same_object(cap, other.cap()));
         !same(self.prev_slot(slot)) && !same(self.next_slot(slot))
     }
 
@@ -378,5 +354,53 @@ mod tests {
         };
         assert!(frame(FrameSize::Mega).covers(frame(FrameSize::Page)));
         assert!(!frame(FrameSize::Mega).same_object(frame(FrameSize::Page)));
+    }
+
+    #[test]
+    fn one_object_is_told_from_another() {
+        let cnode = |radix, guard| Cap::CNode {
+            address: Paddr::new(0x8000_0000),
+            radix,
+            guard: abi::CNodeCapData::from_word(guard),
+        };
+        assert!(cnode(4, 1).same_object(cnode(4, 2)));
+        assert!(!cnode(4, 1).same_object(cnode(5, 1)));
+        let endpoint = |at, badge, rights| Cap::Endpoint {
+            address: Paddr::new(at),
+            badge,
+            rights,
+        };
+        let all = CapRights::ALL;
+        assert!(endpoint(0x8000_0000, 1, all).same_object(endpoint(
+            0x8000_0000,
+            2,
+            CapRights::READ
+        )));
+        assert!(!endpoint(0x8000_0000, 1, all).same_object(endpoint(0x8000_0010, 1, all)));
+        assert!(!endpoint(0x8000_0000, 0, all).same_object(Cap::Thread {
+            tcb: Paddr::new(0x8000_0000)
+        }));
+        let frame = |device, rights, vaddr| Cap::Frame {
+            address: Paddr::new(0x8000_0000),
+            size: FrameSize::Page,
+            rights,
+            device,
+            asid: 1,
+            vaddr,
+        };
+        assert!(frame(false, all, 0x1000).same_object(frame(false, CapRights::NONE, 0)));
+        assert!(!frame(false, CapRights::READ, 0).same_object(frame(true, CapRights::READ, 0)));
+        let irq = |irq| Cap::IrqHandler { irq };
+        assert!(irq(1).same_object(irq(1)) && !irq(1).same_object(irq(2)));
+        assert!(!Cap::IrqControl.same_object(Cap::IrqControl));
+        assert!(!Cap::Null.same_object(Cap::Null));
+        assert!(Cap::Domain.same_object(Cap::Domain));
+        let table = |mapped| Cap::PageTable {
+            address: Paddr::new(0x8000_0000),
+            mapped,
+            asid: mapped.into(),
+            vaddr: 0,
+        };
+        assert!(table(true).same_object(table(false)));
     }
 }

@@ -20,7 +20,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
             master: false,
             can_grant,
         };
-        self.insert_cap(cap, master, &receiver.slots[tcb_slot::CALLER]);
+        let caller = &receiver.slots[tcb_slot::CALLER];
+        caller.set_cap(cap.encode());
+        self.link_after(master, caller, 0);
     }
 
     /// Sends the thread's message as the reply that the capability in `slot` permits; the capability is used up.

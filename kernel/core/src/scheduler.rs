@@ -101,30 +101,27 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     #[inline(always)]
     fn mark(self, domain: usize, priority: usize) {
-        let groups = &self.core.ready_groups[domain];
         let bits = &self.core.ready_bits[domain][priority / 64];
-        groups.set(groups.get() | 1 << (priority / 64));
         bits.set(bits.get() | 1 << (priority % 64));
     }
 
     #[inline(always)]
     fn unmark(self, domain: usize, priority: usize) {
-        let groups = &self.core.ready_groups[domain];
         let bits = &self.core.ready_bits[domain][priority / 64];
         bits.set(bits.get() & !(1 << (priority % 64)));
-        if bits.get() == 0 {
-            groups.set(groups.get() & !(1 << (priority / 64)));
-        }
     }
 
     /// The highest priority of which a thread is ready in the current domain.
     #[inline(always)]
     fn highest_ready(self) -> Option<usize> {
         let domain = domain_index(self.core.domain.get());
-        let groups = self.core.ready_groups[domain].get();
-        let group = groups.checked_ilog2()? as usize % (PRIORITIES / 64);
-        let bit = self.core.ready_bits[domain][group].get().checked_ilog2()?;
-        Some(group * 64 + bit as usize)
+        for (group, bits) in self.core.ready_bits[domain].iter().enumerate().rev() {
+            let bits = bits.get();
+            if bits != 0 {
+                return Some(group * 64 + highest_bit(bits));
+            }
+        }
+        None
     }
 
     /// Lets a thread run that has just become ready, if its priority allows.
@@ -356,4 +353,33 @@ impl<'m, M: Machine> Kernel<'m, M> {
 fn domain_index(domain: u64) -> usize {
     const { assert!(DOMAINS.is_power_of_two()) };
     domain as usize & (DOMAINS - 1)
+}
+
+/// The number of the highest bit that is set. By halves: the instruction set has no count of leading zeros, and what is
+/// put in its place is twice as long.
+#[inline(always)]
+fn highest_bit(mut bits: u64) -> usize {
+    let mut number = 0;
+    for half in [32, 16, 8, 4, 2, 1] {
+        if bits >> half != 0 {
+            bits >>= half;
+            number += half;
+        }
+    }
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_bit_is_found() {
+        for number in 0..64 {
+            let top = 1_u64 << number;
+            for bits in [top, top | 1, top | (top - 1), top | (top >> 1)] {
+                assert_eq!(highest_bit(bits), number, "{bits:#x}");
+            }
+        }
+    }
 }

@@ -21,6 +21,9 @@ impl Queue {
 }
 
 /// Everything that a core remembers between kernel entries; everything else is in objects.
+///
+/// What most entries touch stands first, within reach of one load.
+#[repr(C)]
 pub struct CoreState {
     /// The running thread; null while the core idles.
     pub(crate) current: Cell<Paddr>,
@@ -38,18 +41,16 @@ pub struct CoreState {
     pub(crate) schedule_index: Cell<usize>,
     /// Where it starts over.
     pub(crate) schedule_start: Cell<usize>,
-    /// For each domain which groups of 64 priorities have ready threads.
-    pub(crate) ready_groups: [Cell<u64>; DOMAINS],
     /// For each domain which priorities have ready threads.
     pub(crate) ready_bits: [[Cell<u64>; PRIORITIES / 64]; DOMAINS],
+    /// ASID pools by the upper bits of the identifier.
+    pub(crate) asid_pools: [Cell<Paddr>; 1 << baton_sel4_abi::NUM_ASID_POOLS_BITS],
     /// Ready threads.
     pub(crate) ready: [[Queue; PRIORITIES]; DOMAINS],
     /// The table of interrupt slots, a CNode of the kernel's own.
     pub(crate) irq_table: Cell<Paddr>,
     /// What each interrupt is used for; see `irq.rs`.
     pub(crate) irq_states: [Cell<u8>; 128],
-    /// ASID pools by the upper bits of the identifier.
-    pub(crate) asid_pools: [Cell<Paddr>; 1 << baton_sel4_abi::NUM_ASID_POOLS_BITS],
     /// The domain schedule: domain and ticks.
     pub(crate) schedule: [Cell<(u64, u64)>; DOMAIN_SCHEDULE_LENGTH],
     /// The list of all threads, for debugging.
@@ -72,7 +73,6 @@ impl CoreState {
             domain_time: Cell::new(0),
             schedule_index: Cell::new(0),
             schedule_start: Cell::new(0),
-            ready_groups: [const { Cell::new(0) }; DOMAINS],
             ready_bits: [const { [const { Cell::new(0) }; PRIORITIES / 64] }; DOMAINS],
             ready: [const { [const { Queue::new() }; PRIORITIES] }; DOMAINS],
             irq_table: Cell::new(Paddr::NULL),

@@ -77,23 +77,35 @@ impl<'m, M: Machine> Kernel<'m, M> {
         };
         let info = MessageInfo::from_word(current.context.get::<{ reg::A1 }>());
         let cap = Cap::decode(slot.cap());
-        if let Cap::Endpoint {
-            address,
-            badge,
-            rights,
-        } = cap
-            && rights.contains(CapRights::WRITE)
-            && info.extra_caps() == 0
-        {
-            let how = Sending {
-                block: manner.block,
-                call: manner.call,
+        // What needs neither arguments nor further capabilities is not an invocation to decode.
+        match cap {
+            Cap::Endpoint {
+                address,
                 badge,
-                can_grant: rights.contains(CapRights::GRANT),
-                can_grant_reply: rights.contains(CapRights::GRANT_REPLY),
-            };
-            self.send_ipc(current, self.mem.get(address), how);
-            return Ok(());
+                rights,
+            } if rights.contains(CapRights::WRITE) && info.extra_caps() == 0 => {
+                let how = Sending {
+                    block: manner.block,
+                    call: manner.call,
+                    badge,
+                    can_grant: rights.contains(CapRights::GRANT),
+                    can_grant_reply: rights.contains(CapRights::GRANT_REPLY),
+                };
+                self.send_ipc(current, self.mem.get(address), how);
+                return Ok(());
+            }
+            Cap::Notification {
+                address,
+                badge,
+                rights,
+            } if rights.contains(CapRights::WRITE) && info.extra_caps() == 0 => {
+                self.send_signal(self.mem.get(address), badge);
+                if manner.call {
+                    self.answer(current, Answer::Empty);
+                }
+                return Ok(());
+            }
+            _ => {}
         }
         let mut length = info.message_length();
         let (mut buffer, mut extra) = (None, [None; 3]);
