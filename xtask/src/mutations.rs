@@ -124,8 +124,15 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "send-without-right",
         about: "whoever may receive may also send",
         file: "syscall.rs",
-        from: "&& rights.contains(CapRights::WRITE)\n            && info.extra_caps() == 0",
-        to: "&& info.extra_caps() == 0",
+        from: "} if rights.contains(CapRights::WRITE) && info.extra_caps() == 0 => {\n                let how",
+        to: "} if info.extra_caps() == 0 => {\n                let how",
+    },
+    Mutation {
+        name: "signal-without-right",
+        about: "whoever may wait may also signal",
+        file: "syscall.rs",
+        from: "} if rights.contains(CapRights::WRITE) && info.extra_caps() == 0 => {\n                self.send_signal",
+        to: "} if info.extra_caps() == 0 => {\n                self.send_signal",
     },
     Mutation {
         name: "receive-without-right",
