@@ -10,7 +10,9 @@ pub const HELP: &str = "\
 cargo xtask COMMAND
 
 Commands:
-  run [linux] [-- ARGS]   Build and run the demo: a key-value service and its clients, each a process
+  run [--debug]           Boot Baton's kernel in QEMU with the demo: a root task that starts two processes, lets
+                          them talk, catches a fault and powers off. With the debug kernel if asked.
+  run linux [-- ARGS]     Build and run the demo on Linux: a key-value service and its clients, each a process
                           of its own. ARGS go to the demo; `-- --help` lists them.
   test                    Run all tests, stage by stage, and print a table of what passed, what failed
                           and what could not run here.
@@ -31,8 +33,8 @@ Commands:
       --debug             With the debug kernel.
       --kernel ELF        With another kernel that speaks seL4's boot protocol.
       --device-tree DTB   With this device tree in place of the firmware's.
-  gdb ROOT_TASK.elf       Boot it on the debug kernel with gdb attached; `continue` goes to the kernel's first
-                          instruction.
+  gdb [ROOT_TASK.elf]     Boot it, or the demo, on the debug kernel with gdb attached; `continue` goes to the
+                          kernel's first instruction.
   mutate [NAME...]        Make deliberate mistakes in a copy of the kernel's core, one after the other, and
                           see whether its tests on the host notice; all unless some are named.
       --list              List them.
@@ -47,6 +49,11 @@ What a command needs and does not find, it installs (as root, or through `sudo -
 pub enum Action {
     /// Print [`HELP`].
     Help,
+    /// Run the demo on Baton's kernel.
+    Run {
+        /// With the debug kernel.
+        debug: bool,
+    },
     /// Run the demo between Linux processes with these arguments.
     RunLinux(Vec<String>),
     /// Run the tests.
@@ -60,7 +67,7 @@ pub enum Action {
     /// Make a bootable image.
     Image(image::Options),
     /// Debug this root task with the kernel under it.
-    Gdb(PathBuf),
+    Gdb(Option<PathBuf>),
     /// Make mistakes in the kernel.
     Mutate(mutate::Options),
     /// Dump these processes.
@@ -98,7 +105,8 @@ pub fn parse(words: &[String]) -> Result<Action, Error> {
         },
         "image" => parse_image(rest),
         "gdb" => match rest {
-            [root_task] => Ok(Action::Gdb(PathBuf::from(root_task))),
+            [] => Ok(Action::Gdb(None)),
+            [root_task] => Ok(Action::Gdb(Some(PathBuf::from(root_task)))),
             _ => usage("`gdb` takes the ELF file of one root task"),
         },
         "mutate" => parse_mutate(rest),
@@ -112,17 +120,21 @@ fn usage<T>(reason: impl Into<String>) -> Result<T, Error> {
 }
 
 fn parse_run(words: &[&str]) -> Result<Action, Error> {
-    let rest = match words {
-        ["linux", rest @ ..] => rest,
-        rest => rest,
-    };
-    match rest {
-        [] => Ok(Action::RunLinux(Vec::new())),
-        ["--", args @ ..] => Ok(Action::RunLinux(
+    match words {
+        [] => Ok(Action::Run { debug: false }),
+        ["--debug"] => Ok(Action::Run { debug: true }),
+        ["linux"] => Ok(Action::RunLinux(Vec::new())),
+        ["linux", "--", args @ ..] => Ok(Action::RunLinux(
             args.iter().map(|&arg| arg.to_owned()).collect(),
         )),
+        ["--", ..] => {
+            usage("the demo on Baton's kernel takes no arguments; did you mean `run linux --`?")
+        }
+        ["linux", word, ..] => usage(format!(
+            "`run linux` does not know `{word}`; the demo's own arguments go after `--`"
+        )),
         [word, ..] => usage(format!(
-            "`run` does not know `{word}`; the only host is `linux`, and the demo's own arguments go after `--`"
+            "`run` does not know `{word}`; it takes --debug, or `linux` for the demo on Linux"
         )),
     }
 }
@@ -250,11 +262,14 @@ mod tests {
         for (line, action) in [
             ("", Action::Help),
             ("test --help", Action::Help),
-            ("run", demo(&[])),
+            ("run", Action::Run { debug: false }),
+            ("run --debug", Action::Run { debug: true }),
+            ("run linux", demo(&[])),
             ("run linux -- --help x", demo(&["--help", "x"])),
             ("dump 1 22", Action::Dump(vec![1, 22])),
             ("kernel", Action::Kernel),
-            ("gdb a.elf", Action::Gdb(PathBuf::from("a.elf"))),
+            ("gdb", Action::Gdb(None)),
+            ("gdb a.elf", Action::Gdb(Some(PathBuf::from("a.elf")))),
             (
                 "image a.elf -o b.elf --debug",
                 Action::Image(image::Options {
@@ -298,6 +313,8 @@ mod tests {
         for line in [
             "tset",
             "run windows",
+            "run -- x",
+            "run linux x",
             "test --only",
             "test --seed x",
             "test fmt",
@@ -309,7 +326,6 @@ mod tests {
             "image a b",
             "image a --kernel",
             "image a --quick",
-            "gdb",
             "mutate --all",
             "dump",
             "dump x",

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::kernel::{Flavour, Parts, build_kernel, build_loader, output_dir, write_image};
 use crate::process::{Workspace, describe, run};
 use crate::qemu::{Machine, debugger};
+use crate::user::{RootTask, build_root_task};
 
 /// What was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -77,13 +78,17 @@ pub fn make(workspace: &Workspace, options: &Options) -> Result<PathBuf, Error> 
     Ok(image)
 }
 
-/// Boots a root task with a debugger attached; both end together.
+/// Boots a root task (the demo unless another is given) with a debugger attached; both end together.
 ///
 /// # Errors
 /// As [`image`], and that emulator or debugger cannot be started.
-pub fn debug(workspace: &Workspace, root_task: &Path) -> Result<(), Error> {
+pub fn debug(workspace: &Workspace, root_task: Option<&Path>) -> Result<(), Error> {
+    let root_task = match root_task {
+        Some(root_task) => root_task.to_owned(),
+        None => build_root_task(workspace, &Bare::find(workspace)?, RootTask::Demo)?,
+    };
     let options = Options {
-        root_task: root_task.to_owned(),
+        root_task: root_task.clone(),
         debug: true,
         ..Options::default()
     };

@@ -96,7 +96,10 @@ pub fn build_loader(workspace: &Workspace, bare: &Bare) -> Result<PathBuf, Error
 }
 
 /// Copies a product to where it is promised to be.
-fn keep(workspace: &Workspace, product: &Path, name: &str) -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// That it cannot be copied.
+pub fn keep(workspace: &Workspace, product: &Path, name: &str) -> Result<PathBuf, Error> {
     let dir = output_dir(workspace);
     fs::create_dir_all(&dir).map_err(Error::file("make", &dir))?;
     let to = dir.join(name);

@@ -23,6 +23,7 @@ mod stages;
 mod targets;
 mod test;
 mod tools;
+mod user;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -57,6 +58,7 @@ fn act(action: Action) -> Result<(), Error> {
     let workspace = Workspace::find()?;
     match action {
         Action::Help => Ok(()),
+        Action::Run { debug } => user::run_demo(&workspace, debug),
         Action::RunLinux(rest) => {
             let demo = workspace.build_release("baton-demos", "kv-demo")?;
             run(Command::new(demo).args(rest))
@@ -65,7 +67,7 @@ fn act(action: Action) -> Result<(), Error> {
         Action::BenchLinux(options) => bench::bench_linux(&workspace, &options),
         Action::Kernel => image::kernels(&workspace),
         Action::Image(options) => image::image(&workspace, &options),
-        Action::Gdb(root_task) => image::debug(&workspace, &root_task),
+        Action::Gdb(root_task) => image::debug(&workspace, root_task.as_deref()),
         Action::Mutate(options) => mutate::mutate(&workspace, &options),
         Action::Dump(pids) => {
             let dump = workspace.build_release("baton-linux", "baton-dump")?;

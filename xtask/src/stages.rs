@@ -11,9 +11,11 @@ use std::time::Instant;
 use crate::bare::Bare;
 use crate::error::Error;
 use crate::fuzz;
+use crate::kernel::Flavour;
 use crate::links;
 use crate::process::{Workspace, run_until};
 use crate::tools::Nightly;
+use crate::user;
 
 /// One stage.
 pub struct Stage {
@@ -90,6 +92,11 @@ pub const STAGES: &[Stage] = &[
         work: bare_clippy,
     },
     Stage {
+        name: "qemu",
+        about: "the test root task on each kernel, in QEMU",
+        work: qemu,
+    },
+    Stage {
         name: "loom",
         about: "the protocols under every interleaving, and broken when weakened",
         work: loom,
@@ -143,8 +150,11 @@ const OUTER_MANIFESTS: &[&str] = &[
     "kernel/Cargo.toml",
 ];
 
-/// Workspaces of what runs on the bare machine only, with the features that are looked at besides none.
-const BARE_WORKSPACES: &[(&str, &str)] = &[("kernel", "baton-riscv64/debug,baton-riscv64/domains")];
+/// Workspaces of what runs on the bare machine only, each with the sets of features that are looked at.
+const BARE_WORKSPACES: &[(&str, &[&str])] = &[
+    ("kernel", &["", "baton-riscv64/debug,baton-riscv64/domains"]),
+    ("user", &[""]),
+];
 
 /// What both sanitizers look at.
 const SANITIZED: &[&str] = &["baton-executor", "baton-rpc", "baton-inbox"];
@@ -152,6 +162,9 @@ const SANITIZED: &[&str] = &["baton-executor", "baton-rpc", "baton-inbox"];
 /// What the address sanitizer alone looks at: these tests start threads and hand things over under the standard library's
 /// mutexes, which are not instrumented, so that the thread sanitizer sees races that are none.
 const THREADED: &[&str] = &["baton-linux", "baton-trace"];
+
+/// The kernel's core and memory, as they run on the host: one core, so nothing for the thread sanitizer.
+const KERNEL: &[&str] = &["baton-kernel-mem", "baton-kernel-core", "baton-kernel-fake"];
 
 fn fmt(context: &Context) -> Result<Outcome, Error> {
     let workspace = &context.workspace;
@@ -212,8 +225,9 @@ fn bare_clippy(context: &Context) -> Result<Outcome, Error> {
         Ok(bare) => bare,
         Err(error) => return not_run(error),
     };
-    for &(dir, features) in BARE_WORKSPACES {
-        for features in ["", features] {
+    build_processes(workspace, &bare)?;
+    for &(dir, sets) in BARE_WORKSPACES {
+        for features in sets {
             let args = [
                 "--workspace",
                 "--features",
@@ -222,8 +236,34 @@ fn bare_clippy(context: &Context) -> Result<Outcome, Error> {
                 "-D",
                 "warnings",
             ];
-            context.run(&mut bare.cargo(workspace, Path::new(dir), "clippy", args))?;
+            let mut command = bare.cargo(workspace, Path::new(dir), "clippy", args);
+            context.run(command.envs(user::process_variables(&bare)))?;
         }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Root tasks carry the programs of their processes, so these must be there before anything looks at root tasks.
+fn build_processes(workspace: &Workspace, bare: &Bare) -> Result<(), Error> {
+    for root in [user::RootTask::Demo, user::RootTask::Test] {
+        user::build_process(workspace, bare, root)?;
+    }
+    Ok(())
+}
+
+fn qemu(context: &Context) -> Result<Outcome, Error> {
+    let workspace = &context.workspace;
+    let bare = match Bare::find(workspace) {
+        Ok(bare) => bare,
+        Err(error) => return not_run(error),
+    };
+    for flavour in [Flavour::Release, Flavour::Debug, Flavour::DebugDomains] {
+        let (image, machine) = user::image_of(workspace, &bare, user::RootTask::Test, flavour)?;
+        let mut boot = match machine.boot(&image) {
+            Ok(boot) => boot,
+            Err(error) => return not_run(error),
+        };
+        context.run(&mut boot)?;
     }
     Ok(Outcome::Passed)
 }
@@ -325,7 +365,7 @@ fn test_binary(context: &Context, name: &str, amount: &str, value: u64) -> Resul
 }
 
 fn address_sanitizer(context: &Context) -> Result<Outcome, Error> {
-    let packages = [SANITIZED, THREADED].concat();
+    let packages = [SANITIZED, THREADED, KERNEL].concat();
     sanitizer(context, "asan", "-Zsanitizer=address", &packages)
 }
 
@@ -382,8 +422,10 @@ fn docs(context: &Context) -> Result<Outcome, Error> {
         Ok(bare) => bare,
         Err(error) => return not_run(error),
     };
+    build_processes(&context.workspace, &bare)?;
     for (dir, _) in BARE_WORKSPACES {
-        context.run(&mut bare.doc(&context.workspace, Path::new(dir)))?;
+        let mut command = bare.doc(&context.workspace, Path::new(dir));
+        context.run(command.envs(user::process_variables(&bare)))?;
     }
     Ok(Outcome::Passed)
 }

@@ -113,7 +113,7 @@ pub fn start_process(start_info: usize, main: fn(&'static StartInfo) -> u64) -> 
 fn set_thread_area(area: *mut ThreadArea) {
     // SAFETY: nothing that is compiled for the bare machine uses `tp`; it is ours to say what it points to.
     unsafe {
-        core::arch::asm!("mv tp, {0}", in(reg) area, options(nostack, nomem, preserves_flags));
+        core::arch::asm!("mv tp, {0}", in(reg) area, options(nostack, preserves_flags));
     }
 }
 
