@@ -2,11 +2,15 @@
 
 use crate::{Object, Paddr};
 use baton_sync::{AtomicU64, Ordering};
+use core::hint::assert_unchecked;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 /// Where the kernel's window onto physical memory begins in virtual addresses: physical address 0 is seen there.
 pub const WINDOW_BASE: u64 = 0xffff_ffc0_0000_0000;
+
+/// What start and size of a [`Memory`] are multiples of (bytes); no object is larger.
+const GRANULE: u64 = 4096;
 
 /// One word of memory that user programs may reach: read and written whole, for it may change at any moment.
 #[repr(transparent)]
@@ -48,11 +52,11 @@ impl Memory {
     ///   (`target_os = "none"`) it must equal [`WINDOW_BASE`] + `start`, with its provenance exposed.
     /// - Nothing that the compiler knows of may lie there (the kernel's code, data and stacks above all): it
     ///   is only accessed through this value, by hardware, and by user programs.
-    /// - `start` and `seen` must be multiples of 4096, and `start` not zero.
+    /// - `start` and `seen` must be multiples of 4096, and `start` not zero. `size` is cut to one.
     pub const unsafe fn new(start: Paddr, size: u64, seen: NonNull<u8>) -> Self {
         Memory {
             start: start.value(),
-            size,
+            size: size & !(GRANULE - 1),
             seen,
             _here: PhantomData,
         }
@@ -97,14 +101,22 @@ impl Memory {
     /// user can bring about.
     #[inline(always)]
     pub fn get<T: Object>(&self, at: Paddr) -> &T {
+        // Start and size are multiples of 4096, and an object is aligned to its size, which divides that: if its first
+        // byte lies in the memory, so does its last.
+        const {
+            assert!(size_of::<T>() == align_of::<T>() && size_of::<T>() <= GRANULE as usize);
+        }
         let aligned = at.value() & (align_of::<T>() as u64 - 1) == 0;
-        if !(aligned && self.contains(at, size_of::<T>() as u64)) {
+        if !(aligned && at.value().wrapping_sub(self.start) < self.size) {
             broken();
         }
+        let pointer = self.pointer(at).cast::<T>();
+        // SAFETY: it points into the memory, as below, where null is not.
+        unsafe { assert_unchecked(!pointer.is_null()) };
         // SAFETY: the object lies in the memory that `new` was promised to be accessible, nothing but cells of
         // integers and atomics ever points there (trait `Object`), so any bit pattern and any overlap is allowed;
         // start and size are multiples of 4096, the address is aligned. The handle borrows `self`.
-        unsafe { &*self.pointer(at).cast::<T>() }
+        unsafe { &*pointer }
     }
 
     /// A handle to the object at `at`, or nothing if `at` is [`Paddr::NULL`].

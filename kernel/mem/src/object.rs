@@ -8,7 +8,8 @@ use core::cell::Cell;
 /// # Safety
 ///
 /// The type must be `repr(C)`, consist of cells of integers only (so that every bit pattern is valid and any overlap
-/// of handles is allowed), have no padding, and have a size that is not zero.
+/// of handles is allowed), have no padding, and have a size that is not zero. (That it is aligned to its size, at most
+/// 4096, is checked when the code that makes a handle is compiled.)
 pub unsafe trait Object {}
 
 // SAFETY: two cells of integers for the capability and two for the tree, no padding in 32 bytes.
