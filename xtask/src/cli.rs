@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::user::DEMO;
 use crate::{bench, image, mutate, test};
 
 /// What `cargo xtask help` prints.
@@ -10,8 +11,9 @@ pub const HELP: &str = "\
 cargo xtask COMMAND
 
 Commands:
-  run [--debug]           Boot Baton's kernel in QEMU with the demo: a root task that starts two processes, lets
-                          them talk, catches a fault and powers off. With the debug kernel if asked.
+  run [ROOT_TASK]         Boot Baton's kernel in QEMU with this root task: an ELF file, or the name of one in
+                          user/apps. Without one the demo, which starts two processes, lets them talk, catches
+                          a fault and powers off. Takes the options of `image`, too.
   run linux [-- ARGS]     Build and run the demo on Linux: a key-value service and its clients, each a process
                           of its own. ARGS go to the demo; `-- --help` lists them.
   test                    Run all tests, stage by stage, and print a table of what passed, what failed
@@ -28,12 +30,12 @@ Commands:
   plot CSV                Draw the plots of a results file next to it, and print the targets.
   kernel                  Build the kernels into target/riscv64: kernel.elf, and kernel-debug.elf with debug
                           calls, checks and messages.
-  image ROOT_TASK.elf     Make an image that boots this root task on Baton's kernel in QEMU.
+  image ROOT_TASK         Make an image that boots this root task on Baton's kernel in QEMU.
       -o IMAGE            Where to put it; target/riscv64/image.elf unless said otherwise.
       --debug             With the debug kernel.
       --kernel ELF        With another kernel that speaks seL4's boot protocol.
       --device-tree DTB   With this device tree in place of the firmware's.
-  gdb [ROOT_TASK.elf]     Boot it, or the demo, on the debug kernel with gdb attached; `continue` goes to the
+  gdb [ROOT_TASK]         Boot it, or the demo, on the debug kernel with gdb attached; `continue` goes to the
                           kernel's first instruction.
   mutate [NAME...]        Make deliberate mistakes in a copy of the kernel's core, one after the other, and
                           see whether its tests on the host notice; all unless some are named.
@@ -49,11 +51,8 @@ What a command needs and does not find, it installs (as root, or through `sudo -
 pub enum Action {
     /// Print [`HELP`].
     Help,
-    /// Run the demo on Baton's kernel.
-    Run {
-        /// With the debug kernel.
-        debug: bool,
-    },
+    /// Boot a root task on Baton's kernel.
+    Run(image::Options),
     /// Run the demo between Linux processes with these arguments.
     RunLinux(Vec<String>),
     /// Run the tests.
@@ -121,21 +120,23 @@ fn usage<T>(reason: impl Into<String>) -> Result<T, Error> {
 
 fn parse_run(words: &[&str]) -> Result<Action, Error> {
     match words {
-        [] => Ok(Action::Run { debug: false }),
-        ["--debug"] => Ok(Action::Run { debug: true }),
         ["linux"] => Ok(Action::RunLinux(Vec::new())),
         ["linux", "--", args @ ..] => Ok(Action::RunLinux(
             args.iter().map(|&arg| arg.to_owned()).collect(),
         )),
-        ["--", ..] => {
-            usage("the demo on Baton's kernel takes no arguments; did you mean `run linux --`?")
-        }
         ["linux", word, ..] => usage(format!(
             "`run linux` does not know `{word}`; the demo's own arguments go after `--`"
         )),
-        [word, ..] => usage(format!(
-            "`run` does not know `{word}`; it takes --debug, or `linux` for the demo on Linux"
-        )),
+        _ if words.contains(&"--") => {
+            usage("a root task takes no arguments; did you mean `run linux --`?")
+        }
+        _ => {
+            let mut options = parse_image_options("run", words)?;
+            if options.root_task.as_os_str().is_empty() {
+                options.root_task = PathBuf::from(DEMO.0);
+            }
+            Ok(Action::Run(options))
+        }
     }
 }
 
@@ -184,6 +185,14 @@ fn parse_bench(words: &[&str]) -> Result<Action, Error> {
 }
 
 fn parse_image(words: &[&str]) -> Result<Action, Error> {
+    let options = parse_image_options("image", words)?;
+    if options.root_task.as_os_str().is_empty() {
+        return usage("`image` needs a root task: an ELF file, or the name of one in user/apps");
+    }
+    Ok(Action::Image(options))
+}
+
+fn parse_image_options(command: &str, words: &[&str]) -> Result<image::Options, Error> {
     let mut options = image::Options::default();
     let mut words = words.iter();
     while let Some(&word) = words.next() {
@@ -198,19 +207,20 @@ fn parse_image(words: &[&str]) -> Result<Action, Error> {
             "--debug" => options.debug = true,
             flag if flag.starts_with('-') => {
                 return usage(format!(
-                    "`image` does not know `{flag}`; it takes -o, --debug, --kernel and --device-tree"
+                    "`{command}` does not know `{flag}`; it takes -o, --debug, --kernel and --device-tree"
                 ));
             }
             root_task if options.root_task.as_os_str().is_empty() => {
                 options.root_task = PathBuf::from(root_task);
             }
-            other => return usage(format!("`image` takes one root task; what is `{other}`?")),
+            other => {
+                return usage(format!(
+                    "`{command}` takes one root task; what is `{other}`?"
+                ));
+            }
         }
     }
-    if options.root_task.as_os_str().is_empty() {
-        return usage("`image` needs the ELF file of a root task");
-    }
-    Ok(Action::Image(options))
+    Ok(options)
 }
 
 fn parse_mutate(words: &[&str]) -> Result<Action, Error> {
@@ -258,12 +268,20 @@ mod tests {
 
     #[test]
     fn each_command_is_understood() {
+        let baton = |name: &str, debug| {
+            Action::Run(image::Options {
+                root_task: PathBuf::from(name),
+                debug,
+                ..image::Options::default()
+            })
+        };
         let demo = |args: &[&str]| Action::RunLinux(args.iter().map(|&a| a.to_owned()).collect());
         for (line, action) in [
             ("", Action::Help),
             ("test --help", Action::Help),
-            ("run", Action::Run { debug: false }),
-            ("run --debug", Action::Run { debug: true }),
+            ("run", baton("demo", false)),
+            ("run --debug", baton("demo", true)),
+            ("run hello", baton("hello", false)),
             ("run linux", demo(&[])),
             ("run linux -- --help x", demo(&["--help", "x"])),
             ("dump 1 22", Action::Dump(vec![1, 22])),
@@ -312,7 +330,7 @@ mod tests {
     fn mistakes_are_refused() {
         for line in [
             "tset",
-            "run windows",
+            "run a b",
             "run -- x",
             "run linux x",
             "test --only",

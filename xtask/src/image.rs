@@ -8,12 +8,12 @@ use crate::error::Error;
 use crate::kernel::{Flavour, Parts, build_kernel, build_loader, output_dir, write_image};
 use crate::process::{Workspace, describe, run};
 use crate::qemu::{Machine, debugger};
-use crate::user::{RootTask, build_root_task};
+use crate::user::{DEMO, root_task};
 
 /// What was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The root task's ELF file.
+    /// The root task: its ELF file, or the name of one in `user/apps`.
     pub root_task: PathBuf,
     /// Where the image goes.
     pub output: Option<PathBuf>,
@@ -64,6 +64,7 @@ pub fn make(workspace: &Workspace, options: &Options) -> Result<PathBuf, Error> 
         None => build_kernel(workspace, &bare, flavour)?,
     };
     let loader = build_loader(workspace, &bare)?;
+    let root_task = root_task(workspace, &bare, &options.root_task)?;
     let image = match &options.output {
         Some(output) => output.clone(),
         None => output_dir(workspace).join("image.elf"),
@@ -71,22 +72,29 @@ pub fn make(workspace: &Workspace, options: &Options) -> Result<PathBuf, Error> 
     let parts = Parts {
         loader: &loader,
         kernel: &kernel,
-        root_task: &options.root_task,
+        root_task: &root_task,
         device_tree: options.device_tree.as_deref(),
     };
     write_image(&parts, &image)?;
     Ok(image)
 }
 
+/// Boots an image (of the demo unless another root task is named); the machine's exit code decides.
+///
+/// # Errors
+/// As [`image`], and that the root task failed.
+pub fn boot(workspace: &Workspace, options: &Options) -> Result<(), Error> {
+    let image = make(workspace, options)?;
+    run(&mut Machine::default().boot(&image)?)
+}
+
 /// Boots a root task (the demo unless another is given) with a debugger attached; both end together.
 ///
 /// # Errors
 /// As [`image`], and that emulator or debugger cannot be started.
-pub fn debug(workspace: &Workspace, root_task: Option<&Path>) -> Result<(), Error> {
-    let root_task = match root_task {
-        Some(root_task) => root_task.to_owned(),
-        None => build_root_task(workspace, &Bare::find(workspace)?, RootTask::Demo)?,
-    };
+pub fn debug(workspace: &Workspace, given: Option<&Path>) -> Result<(), Error> {
+    let given = given.unwrap_or(Path::new(DEMO.0));
+    let root_task = root_task(workspace, &Bare::find(workspace)?, given)?;
     let options = Options {
         root_task: root_task.clone(),
         debug: true,

@@ -58,7 +58,7 @@ fn act(action: Action) -> Result<(), Error> {
     let workspace = Workspace::find()?;
     match action {
         Action::Help => Ok(()),
-        Action::Run { debug } => user::run_demo(&workspace, debug),
+        Action::Run(options) => image::boot(&workspace, &options),
         Action::RunLinux(rest) => {
             let demo = workspace.build_release("baton-demos", "kv-demo")?;
             run(Command::new(demo).args(rest))

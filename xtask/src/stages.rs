@@ -245,8 +245,8 @@ fn bare_clippy(context: &Context) -> Result<Outcome, Error> {
 
 /// Root tasks carry the programs of their processes, so these must be there before anything looks at root tasks.
 fn build_processes(workspace: &Workspace, bare: &Bare) -> Result<(), Error> {
-    for root in [user::RootTask::Demo, user::RootTask::Test] {
-        user::build_process(workspace, bare, root)?;
+    for app in [user::DEMO, user::TEST] {
+        user::build_process(workspace, bare, app)?;
     }
     Ok(())
 }
@@ -258,7 +258,7 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         Err(error) => return not_run(error),
     };
     for flavour in [Flavour::Release, Flavour::Debug, Flavour::DebugDomains] {
-        let (image, machine) = user::image_of(workspace, &bare, user::RootTask::Test, flavour)?;
+        let (image, machine) = user::image_of(workspace, &bare, user::TEST, flavour)?;
         let mut boot = match machine.boot(&image) {
             Ok(boot) => boot,
             Err(error) => return not_run(error),

@@ -1,4 +1,4 @@
-//! Building and running the root tasks of this repository: the demo and the tests on the machine.
+//! Building and running root tasks: those of this repository by name, and anybody's by ELF file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,62 +6,52 @@ use crate::bare::Bare;
 use crate::error::Error;
 use crate::kernel::{Flavour, Parts, build_kernel, build_loader, keep, output_dir, write_image};
 use crate::process::{Workspace, run};
-use crate::qemu::Machine;
+use crate::qemu::{MEMORY_MIB, Machine};
 
 /// The workspace of runtime and programs.
 const USER_DIR: &str = "user";
+/// Its programs, each in a directory of its name.
+const APPS_DIR: &str = "user/apps";
 
-/// A root task, with the program of its processes, which it carries.
+/// The demo.
+pub const DEMO: App<'_> = App("demo");
+/// The test root task.
+pub const TEST: App<'_> = App("test");
+
+/// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootTask {
-    /// Two processes that talk, and a fault.
-    Demo,
-    /// Cases over all that the kernel promises.
-    Test,
-}
+pub struct App<'a>(pub &'a str);
 
-impl RootTask {
-    const fn package(self) -> &'static str {
-        match self {
-            Self::Demo => "baton-demo",
-            Self::Test => "baton-test",
-        }
+impl App<'_> {
+    fn package(self) -> String {
+        format!("baton-{}", self.0)
     }
 
-    const fn process_package(self) -> &'static str {
-        match self {
-            Self::Demo => "baton-demo-process",
-            Self::Test => "baton-test-process",
-        }
+    fn process_package(self) -> String {
+        format!("baton-{}-process", self.0)
     }
 
     /// How the build learns where the program of the processes is.
-    const fn process_variable(self) -> &'static str {
-        match self {
-            Self::Demo => "BATON_DEMO_PROCESS",
-            Self::Test => "BATON_TEST_PROCESS",
-        }
+    fn process_variable(self) -> String {
+        format!("BATON_{}_PROCESS", self.0.to_uppercase())
+    }
+
+    fn has_process(self, workspace: &Workspace) -> bool {
+        let dir = format!("{}-process", self.0);
+        workspace.root.join(APPS_DIR).join(dir).is_dir()
     }
 
     /// Memory that it wants (MiB): the tests make frames of 1 GiB.
-    const fn memory_mib(self) -> u32 {
-        match self {
-            Self::Demo => crate::qemu::MEMORY_MIB,
-            Self::Test => 3072,
-        }
+    fn memory_mib(self) -> u32 {
+        if self == TEST { 3072 } else { MEMORY_MIB }
     }
 }
 
-/// Where the builds of this workspace find the programs that they carry, for checks that build everything.
-pub fn process_variables(bare: &Bare) -> Vec<(&'static str, PathBuf)> {
+/// Where builds of the workspace find the programs that root tasks carry, for checks that build everything.
+pub fn process_variables(bare: &Bare) -> Vec<(String, PathBuf)> {
     let products = bare.products("release");
-    [RootTask::Demo, RootTask::Test]
-        .map(|root| {
-            (
-                root.process_variable(),
-                products.join(root.process_package()),
-            )
-        })
+    [DEMO, TEST]
+        .map(|app| (app.process_variable(), products.join(app.process_package())))
         .to_vec()
 }
 
@@ -69,8 +59,9 @@ pub fn process_variables(bare: &Bare) -> Vec<(&'static str, PathBuf)> {
 ///
 /// # Errors
 /// That it does not build.
-pub fn build_process(workspace: &Workspace, bare: &Bare, root: RootTask) -> Result<(), Error> {
-    let args = ["--release", "--package", root.process_package()];
+pub fn build_process(workspace: &Workspace, bare: &Bare, app: App<'_>) -> Result<(), Error> {
+    let package = app.process_package();
+    let args = ["--release", "--package", &package];
     run(&mut bare.cargo(workspace, Path::new(USER_DIR), "build", args))
 }
 
@@ -78,41 +69,56 @@ pub fn build_process(workspace: &Workspace, bare: &Bare, root: RootTask) -> Resu
 ///
 /// # Errors
 /// That it does not build.
-pub fn build_root_task(
-    workspace: &Workspace,
-    bare: &Bare,
-    root: RootTask,
-) -> Result<PathBuf, Error> {
-    build_process(workspace, bare, root)?;
-    let args = ["--release", "--package", root.package()];
-    let mut command = bare.cargo(workspace, Path::new(USER_DIR), "build", args);
+pub fn build_app(workspace: &Workspace, bare: &Bare, app: App<'_>) -> Result<PathBuf, Error> {
+    let package = app.package();
     let products = bare.products("release");
-    command.env(
-        root.process_variable(),
-        products.join(root.process_package()),
-    );
+    let args = ["--release", "--package", &package];
+    let mut command = bare.cargo(workspace, Path::new(USER_DIR), "build", args);
+    if app.has_process(workspace) {
+        build_process(workspace, bare, app)?;
+        let process = products.join(app.process_package());
+        command.env(app.process_variable(), process);
+    }
     run(&mut command)?;
     keep(
         workspace,
-        &products.join(root.package()),
-        &format!("{}.elf", root.package()),
+        &products.join(&package),
+        &format!("{package}.elf"),
     )
 }
 
-/// Builds an image of a root task with a kernel, and returns it with the machine that it wants.
+/// The ELF file of a root task: that file, or else the program of that name, built.
+///
+/// # Errors
+/// That there is neither, or that it does not build.
+pub fn root_task(workspace: &Workspace, bare: &Bare, given: &Path) -> Result<PathBuf, Error> {
+    if given.is_file() {
+        return Ok(given.to_owned());
+    }
+    let name = given.to_string_lossy();
+    let manifest = workspace.root.join(APPS_DIR).join(given).join("Cargo.toml");
+    if !manifest.is_file() {
+        return Err(Error::Check(format!(
+            "there is no file {name}, and no root task of that name in {APPS_DIR}"
+        )));
+    }
+    build_app(workspace, bare, App(&name))
+}
+
+/// Builds an image of a root task of this repository, and returns it with the machine that it wants.
 ///
 /// # Errors
 /// That something does not build, or the image cannot be written.
 pub fn image_of(
     workspace: &Workspace,
     bare: &Bare,
-    root: RootTask,
+    app: App<'_>,
     flavour: Flavour,
 ) -> Result<(PathBuf, Machine), Error> {
-    let root_task = build_root_task(workspace, bare, root)?;
+    let root_task = build_app(workspace, bare, app)?;
     let kernel = build_kernel(workspace, bare, flavour)?;
     let loader = build_loader(workspace, bare)?;
-    let image = output_dir(workspace).join(format!("{}-{}", root.package(), flavour.file()));
+    let image = output_dir(workspace).join(format!("{}-{}", app.package(), flavour.file()));
     let parts = Parts {
         loader: &loader,
         kernel: &kernel,
@@ -121,23 +127,8 @@ pub fn image_of(
     };
     write_image(&parts, &image)?;
     let machine = Machine {
-        memory_mib: root.memory_mib(),
+        memory_mib: app.memory_mib(),
         ..Machine::default()
     };
     Ok((image, machine))
-}
-
-/// Boots the demo; its exit code decides.
-///
-/// # Errors
-/// That something does not build or cannot be started, or that the demo failed.
-pub fn run_demo(workspace: &Workspace, debug: bool) -> Result<(), Error> {
-    let bare = Bare::find(workspace)?;
-    let flavour = if debug {
-        Flavour::Debug
-    } else {
-        Flavour::Release
-    };
-    let (image, machine) = image_of(workspace, &bare, RootTask::Demo, flavour)?;
-    run(&mut machine.boot(&image)?)
 }
