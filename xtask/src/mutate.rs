@@ -33,15 +33,8 @@ pub struct Options {
     pub list: bool,
 }
 
-/// How a mutation ended.
-enum Verdict {
-    /// These tests failed.
-    Noticed(Vec<String>),
-    /// The tests did not end.
-    Hung,
-    /// No test failed.
-    Missed,
-}
+/// The tests that noticed a mutation, each after the file it is in; none if it was missed.
+type Verdict = Vec<String>;
 
 /// Runs or lists mutations.
 ///
@@ -60,7 +53,7 @@ pub fn mutate(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     refresh(&workspace.root, &sources)?;
     println!("without a mutation:");
     let verdict = test(workspace, &copy)?;
-    if !matches!(verdict, Verdict::Missed) {
+    if !verdict.is_empty() {
         return Err(Error::Check(format!(
             "the tests fail without a mutation: {}",
             describe(&verdict)
@@ -76,7 +69,7 @@ pub fn mutate(workspace: &Workspace, options: &Options) -> Result<(), Error> {
         let verdict = test(workspace, &copy);
         write(&file, &original)?;
         let verdict = verdict?;
-        if matches!(verdict, Verdict::Missed) {
+        if verdict.is_empty() {
             missed.push(mutation.name);
         }
         table += &format!("{:<30}{}\n", mutation.name, describe(&verdict));
@@ -118,7 +111,7 @@ fn mutated(mutation: &Mutation, original: &str) -> Result<String, Error> {
     }
 }
 
-/// Runs core's tests in the copy, and says which failed.
+/// Runs core's tests in the copy, and says which failed, or that they did not end.
 fn test(workspace: &Workspace, copy: &Path) -> Result<Verdict, Error> {
     let log = copy.join("tests.log");
     let target = copy.join("target");
@@ -140,21 +133,23 @@ fn test(workspace: &Workspace, copy: &Path) -> Result<Verdict, Error> {
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(errors));
     let deadline = Instant::now() + Duration::from_secs(LIMIT_S);
-    match run_until(&mut tests, deadline, LIMIT_S) {
-        Ok(()) => return Ok(Verdict::Missed),
-        Err(Error::Hung { .. }) => return Ok(Verdict::Hung),
-        Err(Error::Failed { .. }) => {}
+    let hung = match run_until(&mut tests, deadline, LIMIT_S) {
+        Ok(()) => return Ok(Vec::new()),
+        Err(Error::Hung { .. }) => true,
+        Err(Error::Failed { .. }) => false,
         Err(error) => return Err(error),
+    };
+    let mut failed = failed_tests(&read(&log)?);
+    if hung {
+        failed.push("the time limit".to_owned());
     }
-    let text = read(&log)?;
-    let failed = failed_tests(&text);
     if failed.is_empty() {
         return Err(Error::Check(format!(
             "the tests did not run, see {}; does the mutation compile?",
             log.display()
         )));
     }
-    Ok(Verdict::Noticed(failed))
+    Ok(failed)
 }
 
 /// The failed tests in what `cargo test` printed, each after the file it is in.
@@ -180,19 +175,16 @@ fn failed_tests(output: &str) -> Vec<String> {
     failed
 }
 
-fn describe(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Missed => "NOBODY".to_owned(),
-        Verdict::Hung => "the time limit".to_owned(),
-        Verdict::Noticed(tests) => {
-            let named: Vec<&str> = tests.iter().take(NAMED).map(String::as_str).collect();
-            let more = match tests.len().saturating_sub(NAMED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            named.join("; ") + &more
-        }
+fn describe(tests: &[String]) -> String {
+    if tests.is_empty() {
+        return "NOBODY".to_owned();
     }
+    let named: Vec<&str> = tests.iter().take(NAMED).map(String::as_str).collect();
+    let more = match tests.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    named.join("; ") + &more
 }
 
 /// Makes the copy like the repository. What was there and is the same keeps its time stamp, so that cargo need not
