@@ -250,6 +250,12 @@ fn set_up(env: &Env, thread: &Thread) {
 
 /// Ends all that the case made.
 fn clean_up(env: &mut Env, thread: &Thread) {
+    if env.domains > 1 {
+        // Only the first domain runs, for long.
+        ok(env.root.domains.schedule_configure(1, 0, 0));
+        ok(env.root.domains.schedule_configure(0, 0, 1 << 20));
+        ok(env.root.domains.schedule_set_start(0));
+    }
     ok(thread.tcb.suspend());
     ok(thread
         .tcb

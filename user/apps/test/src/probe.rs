@@ -170,16 +170,6 @@ pub fn thread_pointer() -> u64 {
     tp
 }
 
-/// The timer's count.
-pub fn time() -> u64 {
-    let time;
-    // SAFETY: only reads a counter.
-    unsafe {
-        core::arch::asm!("rdtime {0}", out(reg) time, options(nostack, nomem, preserves_flags))
-    };
-    time
-}
-
 macro_rules! fpu_registers {
     ($instruction:literal) => {
         concat!(

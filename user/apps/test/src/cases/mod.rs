@@ -3,13 +3,23 @@
 mod bind;
 mod cancel;
 mod cnode;
+mod domains;
 mod faults;
+mod fpu;
+mod frames;
+mod interrupts;
 mod ipc;
 mod lookup;
 mod nbrecv;
 mod registers;
 mod retype;
+mod revoke;
 mod rights;
+mod scheduling;
+mod sync;
+mod threads;
+mod tls;
+mod vspace;
 
 use crate::harness::Env;
 
@@ -35,6 +45,16 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("ipc", ipc::CASES),
     ("faults", faults::CASES),
     ("retype", retype::CASES),
+    ("scheduling", scheduling::CASES),
+    ("sync", sync::CASES),
+    ("threads", threads::CASES),
+    ("tls", tls::CASES),
+    ("fpu", fpu::CASES),
+    ("interrupts", interrupts::CASES),
+    ("frames", frames::CASES),
+    ("vspace", vspace::CASES),
+    ("domains", domains::CASES),
+    ("revoke", revoke::CASES),
 ];
 
 /// A table of cases: `function: "name"`.
