@@ -132,3 +132,30 @@ pub fn image_of(
     };
     Ok((image, machine))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// The page that says what each case would catch must not fall behind the cases.
+    #[test]
+    fn every_case_is_on_its_page() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let page = fs::read_to_string(root.join("docs/kernel-tests.md")).expect("the page");
+        let cases = root.join("user/apps/test/src/cases");
+        let mut names = 0;
+        for entry in fs::read_dir(cases).expect("the cases").flatten() {
+            let source = fs::read_to_string(entry.path()).expect("a source file");
+            let Some((_, table)) = source.split_once("cases! {\n") else {
+                continue;
+            };
+            let (table, _) = table.split_once("\n}").expect("the end of the table");
+            for name in table.split('"').skip(1).step_by(2) {
+                names += 1;
+                assert!(page.contains(&format!("| {name} |")), "{name}");
+            }
+        }
+        assert!(page.contains(&format!("{names} named cases")), "{names}");
+    }
+}

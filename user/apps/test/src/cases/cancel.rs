@@ -9,7 +9,7 @@ cases! {
     only_that_badge: "only sends with that badge are cancelled; the others keep their order",
     cancelled_send_again: "a cancelled send is made again when its capability is still there",
     calls_are_cancelled: "a call that waits is cancelled too",
-    without_badge: "a capability without badge is refused",
+    without_badge: "without a badge nothing is cancelled",
     needs_all_rights: "a capability without all rights is refused",
     not_an_endpoint: "a capability of another kind is refused",
     nobody_waits: "cancelling where nobody waits changes nothing",

@@ -17,7 +17,7 @@ cases! {
     call_without_grant_reply: "a call without grant and grant-reply gets no answer",
     grant_reply_suffices: "a call with grant-reply alone is answered",
     rights_shrink: "copying can take rights away, never add them",
-    rights_shrink_on_notifications: "the same for notifications",
+    rights_shrink_on_notifications: "copying cannot add rights to a notification either",
     ignored_on_tcb: "rights do not matter to a capability that has none",
 }
 
