@@ -1,14 +1,20 @@
 //! The command line: what may be typed, and what it means.
 
+use std::path::PathBuf;
+
 use crate::error::Error;
-use crate::{bench, test};
+use crate::user::DEMO;
+use crate::{bench, image, mutate, test};
 
 /// What `cargo xtask help` prints.
 pub const HELP: &str = "\
 cargo xtask COMMAND
 
 Commands:
-  run [linux] [-- ARGS]   Build and run the demo: a key-value service and its clients, each a process
+  run [ROOT_TASK]         Boot Baton's kernel in QEMU with this root task: an ELF file, or the name of one in
+                          user/apps. Without one the demo, which starts two processes, lets them talk, catches
+                          a fault and powers off. Takes the options of `image`, too.
+  run linux [-- ARGS]     Build and run the demo on Linux: a key-value service and its clients, each a process
                           of its own. ARGS go to the demo; `-- --help` lists them.
   test                    Run all tests, stage by stage, and print a table of what passed, what failed
                           and what could not run here.
@@ -22,6 +28,18 @@ Commands:
       --quick             Fewer and shorter samples: a first impression, not for comparison.
       --peers             Measure what one could use instead, too. Their dependencies are large.
   plot CSV                Draw the plots of a results file next to it, and print the targets.
+  kernel                  Build the kernels into target/riscv64: kernel.elf, and kernel-debug.elf with debug
+                          calls, checks and messages.
+  image ROOT_TASK         Make an image that boots this root task on Baton's kernel in QEMU.
+      -o IMAGE            Where to put it; target/riscv64/image.elf unless said otherwise.
+      --debug             With the debug kernel.
+      --kernel ELF        With another kernel that speaks seL4's boot protocol.
+      --device-tree DTB   With this device tree in place of the firmware's.
+  gdb [ROOT_TASK]         Boot it, or the demo, on the debug kernel with gdb attached; `continue` goes to the
+                          kernel's first instruction.
+  mutate [NAME...]        Make deliberate mistakes in a copy of the kernel's core, one after the other, and
+                          see whether its tests on the host notice; all unless some are named.
+      --list              List them.
   dump PID...             Show lanes, tokens and tasks of running processes, and who waits for whom.
   help                    This text.
 
@@ -33,6 +51,8 @@ What a command needs and does not find, it installs (as root, or through `sudo -
 pub enum Action {
     /// Print [`HELP`].
     Help,
+    /// Boot a root task on Baton's kernel.
+    Run(image::Options),
     /// Run the demo between Linux processes with these arguments.
     RunLinux(Vec<String>),
     /// Run the tests.
@@ -41,6 +61,14 @@ pub enum Action {
     BenchLinux(bench::Options),
     /// Draw the plots of this file.
     Plot(String),
+    /// Build the kernels.
+    Kernel,
+    /// Make a bootable image.
+    Image(image::Options),
+    /// Debug this root task with the kernel under it.
+    Gdb(Option<PathBuf>),
+    /// Make mistakes in the kernel.
+    Mutate(mutate::Options),
     /// Dump these processes.
     Dump(Vec<u32>),
 }
@@ -70,6 +98,17 @@ pub fn parse(words: &[String]) -> Result<Action, Error> {
             [csv] => Ok(Action::Plot((*csv).to_owned())),
             _ => usage("`plot` takes the path of one results file, such as target/bench/linux.csv"),
         },
+        "kernel" => match rest {
+            [] => Ok(Action::Kernel),
+            _ => usage("`kernel` takes nothing: it builds all kernels"),
+        },
+        "image" => parse_image(rest),
+        "gdb" => match rest {
+            [] => Ok(Action::Gdb(None)),
+            [root_task] => Ok(Action::Gdb(Some(PathBuf::from(root_task)))),
+            _ => usage("`gdb` takes the ELF file of one root task"),
+        },
+        "mutate" => parse_mutate(rest),
         "dump" => parse_dump(rest),
         other => usage(format!("there is no command `{other}`")),
     }
@@ -80,18 +119,24 @@ fn usage<T>(reason: impl Into<String>) -> Result<T, Error> {
 }
 
 fn parse_run(words: &[&str]) -> Result<Action, Error> {
-    let rest = match words {
-        ["linux", rest @ ..] => rest,
-        rest => rest,
-    };
-    match rest {
-        [] => Ok(Action::RunLinux(Vec::new())),
-        ["--", args @ ..] => Ok(Action::RunLinux(
+    match words {
+        ["linux"] => Ok(Action::RunLinux(Vec::new())),
+        ["linux", "--", args @ ..] => Ok(Action::RunLinux(
             args.iter().map(|&arg| arg.to_owned()).collect(),
         )),
-        [word, ..] => usage(format!(
-            "`run` does not know `{word}`; the only host is `linux`, and the demo's own arguments go after `--`"
+        ["linux", word, ..] => usage(format!(
+            "`run linux` does not know `{word}`; the demo's own arguments go after `--`"
         )),
+        _ if words.contains(&"--") => {
+            usage("a root task takes no arguments; did you mean `run linux --`?")
+        }
+        _ => {
+            let mut options = parse_image_options("run", words)?;
+            if options.root_task.as_os_str().is_empty() {
+                options.root_task = PathBuf::from(DEMO.0);
+            }
+            Ok(Action::Run(options))
+        }
     }
 }
 
@@ -139,6 +184,61 @@ fn parse_bench(words: &[&str]) -> Result<Action, Error> {
     Ok(Action::BenchLinux(options))
 }
 
+fn parse_image(words: &[&str]) -> Result<Action, Error> {
+    let options = parse_image_options("image", words)?;
+    if options.root_task.as_os_str().is_empty() {
+        return usage("`image` needs a root task: an ELF file, or the name of one in user/apps");
+    }
+    Ok(Action::Image(options))
+}
+
+fn parse_image_options(command: &str, words: &[&str]) -> Result<image::Options, Error> {
+    let mut options = image::Options::default();
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let mut file = |what: &str| match words.next() {
+            Some(path) => Ok(Some(PathBuf::from(path))),
+            None => usage(format!("`{word}` needs {what}")),
+        };
+        match word {
+            "-o" | "--output" => options.output = file("the path of the image")?,
+            "--kernel" => options.kernel = file("the ELF file of a kernel")?,
+            "--device-tree" => options.device_tree = file("a device tree (DTB)")?,
+            "--debug" => options.debug = true,
+            flag if flag.starts_with('-') => {
+                return usage(format!(
+                    "`{command}` does not know `{flag}`; it takes -o, --debug, --kernel and --device-tree"
+                ));
+            }
+            root_task if options.root_task.as_os_str().is_empty() => {
+                options.root_task = PathBuf::from(root_task);
+            }
+            other => {
+                return usage(format!(
+                    "`{command}` takes one root task; what is `{other}`?"
+                ));
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn parse_mutate(words: &[&str]) -> Result<Action, Error> {
+    let mut options = mutate::Options::default();
+    for &word in words {
+        match word {
+            "--list" => options.list = true,
+            flag if flag.starts_with('-') => {
+                return usage(format!(
+                    "`mutate` does not know `{flag}`; it takes --list and names of mutations"
+                ));
+            }
+            name => options.only.push(name.to_owned()),
+        }
+    }
+    Ok(Action::Mutate(options))
+}
+
 fn parse_dump(words: &[&str]) -> Result<Action, Error> {
     if words.is_empty() {
         return usage("`dump` needs the ids of one or more processes");
@@ -168,13 +268,42 @@ mod tests {
 
     #[test]
     fn each_command_is_understood() {
+        let baton = |name: &str, debug| {
+            Action::Run(image::Options {
+                root_task: PathBuf::from(name),
+                debug,
+                ..image::Options::default()
+            })
+        };
         let demo = |args: &[&str]| Action::RunLinux(args.iter().map(|&a| a.to_owned()).collect());
         for (line, action) in [
             ("", Action::Help),
             ("test --help", Action::Help),
-            ("run", demo(&[])),
+            ("run", baton("demo", false)),
+            ("run --debug", baton("demo", true)),
+            ("run hello", baton("hello", false)),
+            ("run linux", demo(&[])),
             ("run linux -- --help x", demo(&["--help", "x"])),
             ("dump 1 22", Action::Dump(vec![1, 22])),
+            ("kernel", Action::Kernel),
+            ("gdb", Action::Gdb(None)),
+            ("gdb a.elf", Action::Gdb(Some(PathBuf::from("a.elf")))),
+            (
+                "image a.elf -o b.elf --debug",
+                Action::Image(image::Options {
+                    root_task: PathBuf::from("a.elf"),
+                    output: Some(PathBuf::from("b.elf")),
+                    debug: true,
+                    ..image::Options::default()
+                }),
+            ),
+            (
+                "mutate a b --list",
+                Action::Mutate(mutate::Options {
+                    only: vec!["a".to_owned(), "b".to_owned()],
+                    list: true,
+                }),
+            ),
             ("plot a.csv", Action::Plot("a.csv".to_owned())),
             (
                 "bench linux --quick --peers",
@@ -201,13 +330,21 @@ mod tests {
     fn mistakes_are_refused() {
         for line in [
             "tset",
-            "run windows",
+            "run a b",
+            "run -- x",
+            "run linux x",
             "test --only",
             "test --seed x",
             "test fmt",
             "bench",
             "bench linux --slow",
             "plot",
+            "kernel fast",
+            "image",
+            "image a b",
+            "image a --kernel",
+            "image a --quick",
+            "mutate --all",
             "dump",
             "dump x",
         ] {

@@ -5,18 +5,25 @@
 //! `host/demos`, `host/linux`, `tests` and `bench`, which this tool builds and starts.
 #![forbid(unsafe_code)]
 
+mod bare;
 mod bench;
 mod cli;
 mod error;
 mod fuzz;
+mod image;
+mod kernel;
 mod links;
+mod mutate;
+mod mutations;
 mod plot;
 mod process;
+mod qemu;
 mod results;
 mod stages;
 mod targets;
 mod test;
 mod tools;
+mod user;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -51,12 +58,17 @@ fn act(action: Action) -> Result<(), Error> {
     let workspace = Workspace::find()?;
     match action {
         Action::Help => Ok(()),
+        Action::Run(options) => image::boot(&workspace, &options),
         Action::RunLinux(rest) => {
             let demo = workspace.build_release("baton-demos", "kv-demo")?;
             run(Command::new(demo).args(rest))
         }
         Action::Test(options) => test::test(&workspace, &options),
         Action::BenchLinux(options) => bench::bench_linux(&workspace, &options),
+        Action::Kernel => image::kernels(&workspace),
+        Action::Image(options) => image::image(&workspace, &options),
+        Action::Gdb(root_task) => image::debug(&workspace, root_task.as_deref()),
+        Action::Mutate(options) => mutate::mutate(&workspace, &options),
         Action::Dump(pids) => {
             let dump = workspace.build_release("baton-linux", "baton-dump")?;
             run(Command::new(dump).args(pids.iter().map(u32::to_string)))

@@ -46,7 +46,16 @@ impl Workspace {
 
     /// `cargo` of the pinned toolchain, to be run in the repository.
     pub fn cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new("cargo");
+        self.cargo_at("cargo", args)
+    }
+
+    /// The `cargo` at that path, to be run in the repository.
+    pub fn cargo_at<S: AsRef<OsStr>>(
+        &self,
+        cargo: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(cargo);
         // Left by the cargo that runs this program; they must not leak into builds.
         for (name, _) in std::env::vars_os() {
             if name == "CARGO" || name.to_string_lossy().starts_with("CARGO_PKG_") {

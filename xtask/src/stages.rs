@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use crate::bare::Bare;
 use crate::error::Error;
 use crate::fuzz;
+use crate::kernel::Flavour;
 use crate::links;
 use crate::process::{Workspace, run_until};
-use crate::tools::{Nightly, bare_build};
+use crate::tools::Nightly;
+use crate::user;
 
 /// One stage.
 pub struct Stage {
@@ -84,6 +87,16 @@ pub const STAGES: &[Stage] = &[
         work: no_std,
     },
     Stage {
+        name: "bare-clippy",
+        about: "kernel and loader build for RISC-V without a warning",
+        work: bare_clippy,
+    },
+    Stage {
+        name: "qemu",
+        about: "the test root task on each kernel, in QEMU",
+        work: qemu,
+    },
+    Stage {
         name: "loom",
         about: "the protocols under every interleaving, and broken when weakened",
         work: loom,
@@ -131,7 +144,17 @@ pub const STAGES: &[Stage] = &[
 ];
 
 /// Workspaces of their own, which cargo leaves out of the main one.
-const OUTER_MANIFESTS: &[&str] = &["bench/peers/Cargo.toml", "tests/fuzz/Cargo.toml"];
+const OUTER_MANIFESTS: &[&str] = &[
+    "bench/peers/Cargo.toml",
+    "tests/fuzz/Cargo.toml",
+    "kernel/Cargo.toml",
+];
+
+/// Workspaces of what runs on the bare machine only, each with the sets of features that are looked at.
+const BARE_WORKSPACES: &[(&str, &[&str])] = &[
+    ("kernel", &["", "baton-riscv64/debug,baton-riscv64/domains"]),
+    ("user", &[""]),
+];
 
 /// What both sanitizers look at.
 const SANITIZED: &[&str] = &["baton-executor", "baton-rpc", "baton-inbox"];
@@ -140,12 +163,16 @@ const SANITIZED: &[&str] = &["baton-executor", "baton-rpc", "baton-inbox"];
 /// mutexes, which are not instrumented, so that the thread sanitizer sees races that are none.
 const THREADED: &[&str] = &["baton-linux", "baton-trace"];
 
+/// The kernel's core and memory, as they run on the host: one core, so nothing for the thread sanitizer.
+const KERNEL: &[&str] = &["baton-kernel-mem", "baton-kernel-core", "baton-kernel-fake"];
+
 fn fmt(context: &Context) -> Result<Outcome, Error> {
     let workspace = &context.workspace;
     context.run(&mut workspace.cargo(["fmt", "--all", "--check"]))?;
     for manifest in OUTER_MANIFESTS {
         if workspace.root.join(manifest).is_file() {
-            context.run(&mut workspace.cargo(["fmt", "--manifest-path", manifest, "--check"]))?;
+            let args = ["fmt", "--all", "--manifest-path", manifest, "--check"];
+            context.run(&mut workspace.cargo(args))?;
         }
     }
     Ok(Outcome::Passed)
@@ -170,14 +197,74 @@ fn test(context: &Context) -> Result<Outcome, Error> {
 }
 
 fn no_std(context: &Context) -> Result<Outcome, Error> {
-    let mut command = match bare_build(&context.workspace) {
-        Ok(command) => command,
-        Err(reason) => return Ok(Outcome::NotRun(reason)),
+    let workspace = &context.workspace;
+    let bare = match Bare::find(workspace) {
+        Ok(bare) => bare,
+        Err(error) => return not_run(error),
     };
-    for library in bare_libraries(&context.workspace.root)? {
+    let mut command = bare.cargo(workspace, Path::new("."), "build", ["--lib"]);
+    for library in bare_libraries(&workspace.root)? {
         command.args(["--package", &library]);
     }
     context.run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// A tool that cannot be had leaves its stage out; anything else is a failure.
+fn not_run(error: Error) -> Result<Outcome, Error> {
+    match error {
+        error @ Error::Setup { .. } => Ok(Outcome::NotRun(error.to_string())),
+        error => Err(error),
+    }
+}
+
+fn bare_clippy(context: &Context) -> Result<Outcome, Error> {
+    let workspace = &context.workspace;
+    let found = Bare::find(workspace).and_then(|bare| bare.ensure_clippy().map(|()| bare));
+    let bare = match found {
+        Ok(bare) => bare,
+        Err(error) => return not_run(error),
+    };
+    build_processes(workspace, &bare)?;
+    for &(dir, sets) in BARE_WORKSPACES {
+        for features in sets {
+            let args = [
+                "--workspace",
+                "--features",
+                features,
+                "--",
+                "-D",
+                "warnings",
+            ];
+            let mut command = bare.cargo(workspace, Path::new(dir), "clippy", args);
+            context.run(command.envs(user::process_variables(&bare)))?;
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Root tasks carry the programs of their processes, so these must be there before anything looks at root tasks.
+fn build_processes(workspace: &Workspace, bare: &Bare) -> Result<(), Error> {
+    for app in [user::DEMO, user::TEST] {
+        user::build_process(workspace, bare, app)?;
+    }
+    Ok(())
+}
+
+fn qemu(context: &Context) -> Result<Outcome, Error> {
+    let workspace = &context.workspace;
+    let bare = match Bare::find(workspace) {
+        Ok(bare) => bare,
+        Err(error) => return not_run(error),
+    };
+    for flavour in [Flavour::Release, Flavour::Debug, Flavour::DebugDomains] {
+        let (image, machine) = user::image_of(workspace, &bare, user::TEST, flavour)?;
+        let mut boot = match machine.boot(&image) {
+            Ok(boot) => boot,
+            Err(error) => return not_run(error),
+        };
+        context.run(&mut boot)?;
+    }
     Ok(Outcome::Passed)
 }
 
@@ -278,7 +365,7 @@ fn test_binary(context: &Context, name: &str, amount: &str, value: u64) -> Resul
 }
 
 fn address_sanitizer(context: &Context) -> Result<Outcome, Error> {
-    let packages = [SANITIZED, THREADED].concat();
+    let packages = [SANITIZED, THREADED, KERNEL].concat();
     sanitizer(context, "asan", "-Zsanitizer=address", &packages)
 }
 
@@ -331,6 +418,15 @@ fn sanitizer(
 fn docs(context: &Context) -> Result<Outcome, Error> {
     let mut command = context.workspace.cargo(["doc", "--no-deps", "--workspace"]);
     context.run(command.env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    let bare = match Bare::find(&context.workspace) {
+        Ok(bare) => bare,
+        Err(error) => return not_run(error),
+    };
+    build_processes(&context.workspace, &bare)?;
+    for (dir, _) in BARE_WORKSPACES {
+        let mut command = bare.doc(&context.workspace, Path::new(dir));
+        context.run(command.envs(user::process_variables(&bare)))?;
+    }
     Ok(Outcome::Passed)
 }
 

@@ -8,9 +8,6 @@ use std::process::{Command, Stdio};
 use crate::error::Error;
 use crate::process::{Workspace, output_of, run};
 
-/// The target that Baton's `no_std` crates must build for.
-const BARE_TARGET: &str = "riscv64gc-unknown-none-elf";
-
 /// The program of that name on the search path.
 pub fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
@@ -23,6 +20,14 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// # Errors
 /// `Setup` when it is missing and cannot be installed from here.
 pub fn ensure(program: &str, package: &str, purpose: &str) -> Result<PathBuf, Error> {
+    ensure_packages(program, &[package], purpose)
+}
+
+/// Like [`ensure`], for a program that needs several packages.
+///
+/// # Errors
+/// `Setup` when it is missing and cannot be installed from here.
+pub fn ensure_packages(program: &str, packages: &[&str], purpose: &str) -> Result<PathBuf, Error> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
@@ -30,17 +35,18 @@ pub fn ensure(program: &str, package: &str, purpose: &str) -> Result<PathBuf, Er
     let by_hand = || Error::Setup {
         missing: format!("`{program}` is missing; {purpose}."),
         install: format!(
-            "apt-get update && apt-get install -y {package} (as root, or your system's equivalent)"
+            "apt-get update && apt-get install -y {} (as root, or your system's equivalent)",
+            packages.join(" ")
         ),
     };
-    if !install_packages(&[package]) {
+    if !install_packages(packages) {
         return Err(by_hand());
     }
     find(program).ok_or_else(by_hand)
 }
 
 /// Installs packages of Debian, saying so; `false` when that is not possible from here.
-fn install_packages(packages: &[&str]) -> bool {
+pub fn install_packages(packages: &[&str]) -> bool {
     let Some(prefix) = privileged_prefix() else {
         return false;
     };
@@ -127,96 +133,18 @@ fn host_in_version(version: &str) -> Option<String> {
     Some(host.to_owned())
 }
 
-fn library_dir(sysroot: &Path, target: &str) -> PathBuf {
+/// Where a toolchain keeps the libraries of a target.
+pub fn library_dir(sysroot: &Path, target: &str) -> PathBuf {
     sysroot.join("lib/rustlib").join(target).join("lib")
 }
 
-fn has_file(dir: &Path, wanted: impl Fn(&str) -> bool) -> bool {
+/// Whether a directory has a file whose name is wanted.
+pub fn has_file(dir: &Path, wanted: impl Fn(&str) -> bool) -> bool {
     fs::read_dir(dir).is_ok_and(|entries| {
         entries
             .flatten()
             .any(|entry| wanted(&entry.file_name().to_string_lossy()))
     })
-}
-
-/// `cargo build` for a bare RISC-V machine, by the first way that this machine has: the pinned toolchain with the target's
-/// library; the same after `rustup target add`; or Debian's compiler, which brings the library's source and builds it.
-///
-/// # Errors
-/// The reason, for the table of stages, when there is none.
-pub fn bare_build(workspace: &Workspace) -> Result<Command, String> {
-    let target_library = || {
-        output_of(
-            Command::new("rustc")
-                .args(["--print", "sysroot"])
-                .current_dir(&workspace.root),
-        )
-        .is_some_and(|sysroot| {
-            has_file(&library_dir(Path::new(&sysroot), BARE_TARGET), |name| {
-                name.starts_with("libcore-")
-            })
-        })
-    };
-    let may_download = env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0");
-    if !target_library() && may_download && find("rustup").is_some() {
-        let mut command = Command::new("rustup");
-        command
-            .args(["target", "add", BARE_TARGET])
-            .current_dir(&workspace.root)
-            .stdin(Stdio::null());
-        if let Err(error) = run(&mut command) {
-            println!("{error}");
-        }
-    }
-    if target_library() {
-        return Ok(workspace.cargo(["build", "--lib", "--target", BARE_TARGET]));
-    }
-    if !debian_builds_libraries() {
-        install_packages(&["rustc-web", "cargo-web", "rust-web-src"]);
-    }
-    if !debian_builds_libraries() {
-        return Err(format!(
-            "the toolchain has no library for {BARE_TARGET}; install it with `rustup target add {BARE_TARGET}`, or Debian's \
-             packages rustc-web, cargo-web and rust-web-src"
-        ));
-    }
-    let mut command = Command::new(DEBIAN_CARGO);
-    command
-        .args(["build", "--lib", "--target", BARE_TARGET])
-        .arg("-Zbuild-std=core,alloc,compiler_builtins")
-        .arg("-Zbuild-std-features=compiler-builtins-mem")
-        .env("RUSTC", DEBIAN_RUSTC)
-        // The library is built by the compiler whose source it is, so the unstable flag means what it says.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_DIR", workspace.target.join("bare"))
-        .current_dir(&workspace.root)
-        .stdin(Stdio::null());
-    Ok(command)
-}
-
-const DEBIAN_CARGO: &str = "/usr/bin/cargo";
-const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-
-/// Whether Debian's compiler is there, new enough for this workspace, with the source of its libraries.
-fn debian_builds_libraries() -> bool {
-    let version = output_of(Command::new(DEBIAN_RUSTC).arg("--version"));
-    let sysroot = output_of(Command::new(DEBIAN_RUSTC).args(["--print", "sysroot"]));
-    let (Some(version), Some(sysroot)) = (version, sysroot) else {
-        return false;
-    };
-    is_new_enough(&version)
-        && Path::new(DEBIAN_CARGO).is_file()
-        && Path::new(&sysroot)
-            .join("lib/rustlib/src/rust/library/core")
-            .is_dir()
-}
-
-/// Whether `rustc --version` says at least the version that the workspace asks for.
-fn is_new_enough(version: &str) -> bool {
-    let minor = version
-        .strip_prefix("rustc 1.")
-        .and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
-    minor.is_some_and(|minor| minor >= 95)
 }
 
 /// `cargo-fuzz`, installed into the target directory when it is not there; its directory belongs on PATH.
@@ -244,15 +172,6 @@ pub fn ensure_cargo_fuzz(workspace: &Workspace) -> Result<PathBuf, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn debians_compiler_must_be_new_enough() {
-        assert!(is_new_enough(
-            "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)"
-        ));
-        assert!(!is_new_enough("rustc 1.85.0 (4d91de4e4 2025-02-17)"));
-        assert!(!is_new_enough("no compiler"));
-    }
 
     #[test]
     fn programs_are_found_on_the_search_path_only() {

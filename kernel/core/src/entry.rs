@@ -1,0 +1,38 @@
+//! The doors of the kernel: what the trap code calls.
+//!
+//! Before each call the trap code has saved the running thread's registers in its context (see
+//! `baton_kernel_mem::Context`); after it, it restores those of [`Kernel::current`], or waits for an interrupt if there is none.
+
+use crate::fault::Fault;
+use crate::machine::Machine;
+use crate::state::Kernel;
+
+impl<M: Machine> Kernel<'_, M> {
+    /// A system call (`ecall`) of the running thread; its number is in register `a7`.
+    #[inline]
+    pub fn handle_syscall(self) {
+        self.syscall();
+        self.schedule();
+        self.activate();
+    }
+
+    /// An interrupt: claims it from the machine and handles it. Also called when the idle core sees one.
+    pub fn handle_interrupt(self) {
+        self.interrupt();
+        self.schedule();
+        self.activate();
+    }
+
+    /// An exception of the running thread: `cause` as `scause` has it, `value` as `stval`.
+    pub fn handle_exception(self, cause: u64, value: u64) {
+        if let Some(current) = self.current() {
+            let fault = self.vm_fault(cause, value).unwrap_or(Fault::UserException {
+                number: cause,
+                code: 0,
+            });
+            self.handle_fault(current, fault);
+        }
+        self.schedule();
+        self.activate();
+    }
+}

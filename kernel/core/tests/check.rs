@@ -1,0 +1,100 @@
+//! The checker itself: records that are broken on purpose are found to be.
+
+mod common;
+
+use baton_kernel_core::cap::Cap;
+use baton_kernel_core::mem::{Endpoint, Slot};
+use baton_sel4_abi::{CapRights, slots};
+use common::{ROOT, World};
+
+/// Breaks something in a world with some objects in it, and returns what the checker says.
+fn broken(how: impl FnOnce(&World)) -> String {
+    let world = World::new();
+    let endpoint = world.endpoint();
+    world.copy(endpoint, CapRights::ALL);
+    world.started(1);
+    assert_eq!(world.fake.kernel().check(), Ok(()));
+    how(&world);
+    world
+        .fake
+        .kernel()
+        .check()
+        .expect_err("the checker finds nothing")
+}
+
+fn slot(world: &World, number: u64) -> &Slot {
+    let Cap::CNode { address, .. } = world.cap_in(ROOT) else {
+        panic!("no root CNode");
+    };
+    let kernel = world.fake.kernel();
+    kernel.mem.get(address.add(number << Slot::BITS))
+}
+
+#[test]
+fn torn_links_are_found() {
+    let said = broken(|world| slot(world, world.memory).prev.set(0x8020_0020));
+    assert!(said.contains("linked to"), "{said}");
+    let said = broken(|world| {
+        let slot = slot(world, world.endpoint());
+        slot.next.set(0);
+    });
+    assert!(
+        said.contains("stand apart") || said.contains("point"),
+        "{said}"
+    );
+}
+
+#[test]
+fn objects_that_overlap_are_found() {
+    let said = broken(|world| {
+        let Cap::Thread { tcb } = world.cap_in(slots::INIT_THREAD_TCB) else {
+            panic!("no thread");
+        };
+        let cap = Cap::Endpoint {
+            address: tcb.add(64),
+            badge: 0,
+            rights: CapRights::ALL,
+        };
+        slot(world, world.endpoint()).set_cap(cap.encode());
+    });
+    assert!(said.contains("overlaps"), "{said}");
+}
+
+#[test]
+fn a_watermark_that_lags_is_found() {
+    let said = broken(|world| {
+        let Cap::Untyped {
+            address,
+            size_bits,
+            device,
+            ..
+        } = world.cap_in(world.memory)
+        else {
+            panic!("no untyped");
+        };
+        let cap = Cap::Untyped {
+            address,
+            size_bits,
+            device,
+            used: 0,
+        };
+        slot(world, world.memory).set_cap(cap.encode());
+    });
+    assert!(said.contains("watermark"), "{said}");
+}
+
+#[test]
+fn queues_that_lie_are_found() {
+    let said = broken(|world| world.fake.current().state.set(0));
+    assert!(said.contains("running thread"), "{said}");
+    let said = broken(|world| {
+        let Cap::Endpoint { address, .. } = world.cap_in(world.endpoint()) else {
+            panic!("no endpoint");
+        };
+        let endpoint: &Endpoint = world.fake.kernel().mem.get(address);
+        let running = world.fake.current_address();
+        endpoint.head.set(running.value() | 1);
+        endpoint.tail.set(running.value());
+    });
+    assert!(said.contains("does not wait there"), "{said}");
+}
