@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 /// A yield that takes longer than this was to somebody who is no party of a quick exchange.
 const YIELDED_TOO_LONG_NS: u64 = 200_000;
-/// Sleeps after such a yield until the next is tried.
-const OFF_AFTER_LONG_YIELD: u32 = 64;
+/// Sleeps after such a yield until the next is tried: four times as many each time that this takes long again.
+const NO_YIELD_LEAST: u32 = 64;
+const NO_YIELD_MOST: u32 = 1 << 16;
 
 /// Sleeps after which the number of cores this thread may use is asked for again.
 const CORES_FRESH_FOR: u32 = 256;
@@ -33,6 +34,8 @@ pub struct Linux {
     sleeps_since_asked: Cell<u32>,
     /// Sleeps until the core may be yielded again.
     no_yield_sleeps: Cell<u32>,
+    /// How many sleeps that will be after the next yield that takes long.
+    next_no_yield: Cell<u32>,
 }
 
 /// Where bells for one executor are made, from any thread.
@@ -52,6 +55,7 @@ impl Linux {
             cores: Cell::new(0),
             sleeps_since_asked: Cell::new(0),
             no_yield_sleeps: Cell::new(0),
+            next_no_yield: Cell::new(NO_YIELD_LEAST),
         })
     }
 
@@ -139,7 +143,11 @@ impl Platform for Linux {
         rustix::thread::sched_yield();
         if self.now_ns() - since_ns > YIELDED_TOO_LONG_NS {
             // Somebody else wants the core for long, and a sleeper that is rung gets it back sooner than one that yielded.
-            self.no_yield_sleeps.set(OFF_AFTER_LONG_YIELD);
+            let sleeps = self.next_no_yield.get();
+            self.no_yield_sleeps.set(sleeps);
+            self.next_no_yield.set((sleeps * 4).min(NO_YIELD_MOST));
+        } else {
+            self.next_no_yield.set(NO_YIELD_LEAST);
         }
         true
     }
