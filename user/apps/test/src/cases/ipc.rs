@@ -408,6 +408,12 @@ fn caller_is_replaced(env: &mut Env) {
     endpoint.recv();
     reply(&Message::new(0, &[5]));
     assert_eq!((shared::get(1), shared::get(2)), (0, 1005));
+    // Also when what came then was no call.
+    env.thread(PRIORITY + 1, call_word, [endpoint.cptr(), 3, 0]);
+    env.thread(PRIORITY + 1, send_word, [endpoint.cptr(), 4, 0]);
+    assert_eq!([endpoint.recv().mrs[0], endpoint.recv().mrs[0]], [3, 4]);
+    reply(&Message::new(0, &[7]));
+    assert_eq!(shared::get(3), 0);
     // And a second reply reaches nobody.
     reply(&Message::new(0, &[6]));
     assert_eq!((shared::get(1), shared::get(2)), (0, 1005));

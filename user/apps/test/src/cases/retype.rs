@@ -27,6 +27,7 @@ cases! {
     truncated: "a message that is too short is refused",
     wrong_capability: "a capability that is no untyped has no such operation",
     endpoint_works: "what is made works: endpoints, and CNodes as a capability space",
+    copied: "original and copy of an untyped do not give out the same memory",
     deep_reuse: "memory is used for one type after another",
 }
 
@@ -396,4 +397,18 @@ fn deep_reuse(env: &mut Env) {
             ok(env.place(untyped).revoke());
         }
     }
+}
+
+fn copied(env: &mut Env) {
+    let untyped = env.untyped(13);
+    let copy = env.copy(untyped);
+    // While the copy lives, the original has nothing to give.
+    let refused = Err(Error::NotEnoughMemory { available_bytes: 0 });
+    assert_eq!(make(env, untyped, ObjectType::Page, 0), refused);
+    let page = ok(make(env, copy, ObjectType::Page, 0));
+    assert_eq!(make(env, untyped, ObjectType::Page, 0), refused);
+    ok(env.place(copy).delete());
+    assert_eq!(make(env, untyped, ObjectType::Page, 0), refused);
+    ok(page.delete());
+    ok(make(env, untyped, ObjectType::Page, 0));
 }

@@ -274,9 +274,18 @@ fn unmap(env: &mut Env) {
     let mapped = env.map(page);
     let address = mapped.address();
     mapped.write(0, 5);
-    assert!(!faults(env, read, address));
+    let endpoint = env.endpoint();
+    let reader = env.new_faulting_thread(PRIORITY + 1, endpoint.cptr());
+    ok(reader.start(read, [address, 3, 0]));
+    assert_eq!(shared::get(3), 6);
+    // Nothing is mapped from here on: that would hide a translation that is left over.
     ok(page.unmap());
-    assert!(faults(env, read, address));
+    ok(reader.start(read, [address, 4, 0]));
+    let received = endpoint.nb_recv();
+    assert!(
+        matches!(Fault::from_message(&received), Some(Fault::Vm { address: at, .. }) if at == address)
+    );
+    assert_eq!(shared::get(4), 0);
     // What was written is still there when it is mapped again, wherever.
     let mapped = env.map(page);
     assert_eq!(mapped.read(0), 5);
