@@ -12,6 +12,8 @@ use core::task::{Context, Poll, Waker};
 pub(crate) struct Root<F: Future> {
     future: core::cell::UnsafeCell<F>,
     output: Cell<Option<F::Output>>,
+    /// It has finished, or was dropped with the other tasks: its entry may be another's.
+    over: Cell<bool>,
     _pinned: PhantomPinned,
 }
 
@@ -20,6 +22,7 @@ impl<F: Future> Root<F> {
         Root {
             future: core::cell::UnsafeCell::new(future),
             output: Cell::new(None),
+            over: Cell::new(false),
             _pinned: PhantomPinned,
         }
     }
@@ -42,12 +45,17 @@ impl<'a, F: Future> RootTask<'a, F> {
             index,
             Body {
                 poll: poll::<F>,
-                cancel: |_data, _waker| true,
+                cancel: cancel::<F>,
                 data,
             },
             "root",
         );
         Ok(RootTask { core, root, index })
+    }
+
+    /// Whether it has finished, or was dropped with the other tasks.
+    pub(crate) fn is_over(&self) -> bool {
+        self.root.over.get()
     }
 
     pub(crate) fn output(&self) -> Option<F::Output> {
@@ -59,7 +67,9 @@ impl<F: Future> Drop for RootTask<'_, F> {
     fn drop(&mut self) {
         // Also when a poll unwound: then the entry counts as running, and must be forgotten all the same.
         self.core.end_poll();
-        self.core.cancel_now(self.index);
+        if !self.is_over() {
+            self.core.cancel_now(self.index);
+        }
     }
 }
 
@@ -75,8 +85,18 @@ unsafe fn poll<F: Future>(data: *mut (), waker: &Waker) -> bool {
     match future.poll(&mut context) {
         Poll::Ready(output) => {
             root.output.set(Some(output));
+            root.over.set(true);
             true
         }
         Poll::Pending => false,
     }
+}
+
+/// # Safety
+///
+/// As for `poll`.
+unsafe fn cancel<F: Future>(data: *mut (), _waker: &Waker) -> bool {
+    // SAFETY: the caller promises a root that is alive. The future itself stays until whoever runs the executor returns.
+    unsafe { &*data.cast::<Root<F>>() }.over.set(true);
+    true
 }

@@ -283,15 +283,14 @@ impl<P: Platform> Handle<P> {
             let done = local.work(source, &mut held);
             busy_turns += 1;
             streak = streak.saturating_add(done);
-            // The output first: the root's entry may have been taken by another task in the turn in which it finished.
-            let output = root.output();
-            let ended = output.is_some() || !local.core.is_live(root.index);
+            // Not by its entry, which may have been taken by another task in the turn in which it finished or was dropped.
+            let ended = root.is_over();
             if done == 0 || ended || busy_turns >= FLUSH_TURNS {
                 source.flush(&held);
                 busy_turns = 0;
             }
             if ended {
-                return output.ok_or(RunError::Ended);
+                return root.output().ok_or(RunError::Ended);
             }
             if done == 0 {
                 local.idle(source, &held, mode, streak);
