@@ -53,7 +53,7 @@ impl<U: Publication> Scene<U> {
             name: "hostile".to_string(),
             start: Start {
                 position: start,
-                generation: start,
+                generation: u64::from(start) << 16 | 0xffff,
             },
             ..Binding::default()
         };

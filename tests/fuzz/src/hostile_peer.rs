@@ -78,7 +78,7 @@ impl<U: Publication> Scene<U> {
             name: "hostile".to_string(),
             start: Start {
                 position: self.start,
-                generation: self.start,
+                generation: u64::from(self.start) << 16 | 0xffff,
             },
             ..Binding::default()
         };
