@@ -187,3 +187,42 @@ loom::lazy_static! {
 pub fn registry() -> &'static Registry {
     &REGISTRY
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_no_address_and_leaves_the_index_bits_free() {
+        let registry = Registry::new();
+        let (key, _) = registry.register(1).expect("all slots are free");
+        // On 64-bit machines an address has the two highest bits alike.
+        assert_eq!(key.0 >> (usize::BITS - 2), 0b10);
+        assert_eq!(key.0 & ((1 << INDEX_BITS) - 1), 0);
+        assert_eq!(Key::of_waker(key.0 | 7), key);
+    }
+
+    #[test]
+    fn an_ended_executor_is_not_found_and_the_next_has_another_key() {
+        let registry = Registry::new();
+        let (first, _) = registry.register(1).expect("all slots are free");
+        registry.unregister(first);
+        assert!(registry.find(first).is_none());
+        let (second, _) = registry.register(1).expect("all slots are free");
+        assert_ne!(first, second);
+        assert!(registry.find(second).is_some());
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_slot_whose_keys_are_used_up_is_not_used_again() {
+        let registry = Registry::new();
+        let last = (1 << GENERATION_BITS) - 2;
+        registry.slots[0].generation.store(last, Ordering::Relaxed);
+        let (key, _) = registry.register(1).expect("one key is left");
+        assert_eq!(key.slot(), 0);
+        registry.unregister(key);
+        let (next, _) = registry.register(1).expect("other slots are free");
+        assert_ne!(next.slot(), 0);
+    }
+}
