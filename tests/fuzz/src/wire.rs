@@ -103,8 +103,14 @@ fn layouts(input: &mut Input<'_>) {
     let request_end =
         layout.request_bulk(last(requests)) + layout.request_bulk_bytes() as usize / 8;
     let answer_end = layout.answer_bulk(last(answers)) + layout.answer_bulk_bytes() as usize / 8;
-    assert!(layout.request_slots() + (SLOT_STRIDE_WORDS << layout.request_bits()) <= layout.answer_slots());
-    assert!(layout.answer_slots() + (SLOT_STRIDE_WORDS << layout.answer_bits()) <= layout.request_bulk(0));
+    assert!(
+        layout.request_slots() + (SLOT_STRIDE_WORDS << layout.request_bits())
+            <= layout.answer_slots()
+    );
+    assert!(
+        layout.answer_slots() + (SLOT_STRIDE_WORDS << layout.answer_bits())
+            <= layout.request_bulk(0)
+    );
     assert!(request_end <= layout.answer_bulk(0) && answer_end <= layout.words());
     let header: [u64; 3] = std::array::from_fn(|_| match input.get::<u8>() % 3 {
         0 => MAGIC,
@@ -150,7 +156,10 @@ fn heads(input: &mut Input<'_>) {
     // Index and generation are all there is.
     assert_eq!(inner, token);
     assert_eq!(token.next().index(), token.index());
-    assert_eq!(token.next().generation(), (token.generation() + 1) & (u64::MAX >> 16));
+    assert_eq!(
+        token.next().generation(),
+        (token.generation() + 1) & (u64::MAX >> 16)
+    );
     assert!(!format!("{token:?}").is_empty());
 }
 
