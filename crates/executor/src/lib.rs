@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | `config` | sizes, modes, errors |
 //! | `source` | where messages come from |
-//! | `run` | the executor, its turn, its modes |
+//! | `run` | the executor and its turn |
+//! | `run/idle` | what it does when a turn has found nothing: its modes |
 //! | `table` | task entries: taking, polling, dropping |
 //! | `ready` | the ready queue, which runs through the entries |
 //! | `pool` | cells for the handlers of a connection |

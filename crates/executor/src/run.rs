@@ -8,7 +8,9 @@
 //! ```
 //!
 //! A turn serves one band only and then looks from the top again, so that a higher band waits for at most a quantum of a
-//! lower one. What to do when a turn found nothing is the [`Mode`].
+//! lower one. What to do when a turn found nothing is the [`Mode`], see `run/idle`.
+
+mod idle;
 
 use crate::config::{Config, Mode, NewExecutorError, RunError};
 use crate::registry::registry;
@@ -22,7 +24,6 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use baton_inbox::{Band, OwnState, Platform};
-use baton_sync::spin_loop;
 use baton_trace::{Event, Ring, Step};
 use core::cell::{Cell, RefCell};
 use core::future::Future;
@@ -112,7 +113,7 @@ impl<P: Platform> Executor<P> {
             in_turn: Cell::new(false),
             ended: Cell::new(false),
             idle_turns: Cell::new(0),
-            yields_left: Cell::new(YIELDS),
+            yields_left: Cell::new(idle::YIELDS),
             spin_since_ns: Cell::new(0),
             budget_ns: Cell::new(0),
             timer_turns: Cell::new(0),
@@ -296,11 +297,7 @@ impl<P: Platform> Handle<P> {
                 local.idle(source, &held, mode, streak);
                 streak = 0;
             } else {
-                local.yields_left.set(YIELDS);
-                if local.idle_turns.replace(0) >= CLOCK_FROM {
-                    let spun_ns = local.platform.now_ns() - local.spin_since_ns.get();
-                    local.platform.spin_ended(spun_ns, true);
-                }
+                local.busy();
             }
         }
     }
@@ -315,22 +312,6 @@ impl<P: Platform> Handle<P> {
         self.0.state.raw()
     }
 }
-
-/// Messages without a turn in vain between them, above which the next are let pile up.
-const PILE_FROM: u32 = 4;
-/// As many messages at most are waited for.
-const PILE: u32 = 16;
-/// Spins at most while they are waited for.
-const PILE_SPINS: u32 = 32;
-
-/// Looks in an idle turn of `Poll` and `Adaptive`.
-const GLANCES: u32 = 8;
-
-/// Times that `Adaptive` yields its core in vain before it sleeps.
-const YIELDS: u32 = 32;
-
-/// Idle turns before `Adaptive` looks at the clock for the first time.
-const CLOCK_FROM: u32 = 8;
 
 /// An executor that is being driven turn by turn; see [`Handle::turns`].
 pub struct Turns<'a, P: Platform> {
@@ -465,84 +446,6 @@ impl<P: Platform> Local<P> {
         }
     }
 
-    /// A turn found nothing, after a streak of so many messages.
-    fn idle<S: Source>(&self, source: &S, held: &S::Held, mode: Mode, streak: u32) {
-        match mode {
-            Mode::Park => self.sleep(source, held),
-            Mode::Poll => self.spin(source, held, streak),
-            Mode::Adaptive => {
-                let turns = self.idle_turns.get() + 1;
-                self.idle_turns.set(turns);
-                if turns == 1 {
-                    self.budget_ns.set(self.platform.spin_budget_ns());
-                }
-                let budget_ns = self.budget_ns.get();
-                if budget_ns == 0 {
-                    return self.yield_or_sleep(source, held);
-                }
-                if turns == CLOCK_FROM {
-                    self.spin_since_ns.set(self.platform.now_ns());
-                } else if turns.is_multiple_of(CLOCK_FROM) {
-                    let spun_ns = self.platform.now_ns() - self.spin_since_ns.get();
-                    if spun_ns >= budget_ns {
-                        self.platform.spin_ended(spun_ns, false);
-                        return self.yield_or_sleep(source, held);
-                    }
-                }
-                self.spin(source, held, streak);
-            }
-        }
-    }
-
-    /// Lets others have the core a few times, and sleeps when that was in vain.
-    fn yield_or_sleep<S: Source>(&self, source: &S, held: &S::Held) {
-        self.idle_turns.set(0);
-        let yields = self.yields_left.get();
-        if yields != 0 && self.platform.yield_core() {
-            return self.yields_left.set(yields - 1);
-        }
-        self.yields_left.set(YIELDS);
-        self.sleep(source, held);
-    }
-
-    #[inline]
-    fn spin<S: Source>(&self, source: &S, held: &S::Held, streak: u32) {
-        if streak > PILE_FROM {
-            self.let_pile_up(source, held, streak);
-        } else {
-            self.glance(source, held);
-        }
-    }
-
-    /// After a streak of messages: waits, briefly, until some have come together again.
-    ///
-    /// A consumer right on the heels of its producer looks at each slot before it is written, and so takes its cache line away from the
-    /// producer, which must fetch it back for the write: both are slower for it. Whoever only ever has a few requests under way is
-    /// not made to wait.
-    fn let_pile_up<S: Source>(&self, source: &S, held: &S::Held, streak: u32) {
-        let pile = (streak / 2).min(PILE);
-        for _ in 0..streak.min(PILE_SPINS) {
-            spin_loop();
-            if source.has_piled_up(held, pile) || self.core.foreign.is_pending() {
-                break;
-            }
-        }
-    }
-
-    /// Spins until something seems to be there, a few looks at most: a look costs less than a turn, so a message is noticed sooner.
-    #[inline]
-    fn glance<S: Source>(&self, source: &S, held: &S::Held) {
-        for _ in 0..GLANCES {
-            if source.seems_busy(held)
-                || self.core.foreign.is_pending()
-                || self.core.is_attention_due()
-            {
-                break;
-            }
-            spin_loop();
-        }
-    }
-
     /// Records an event of the executor itself, if tracing is on.
     fn event(&self, step: Step) {
         if self.core.trace.is_on() {
@@ -555,23 +458,6 @@ impl<P: Platform> Local<P> {
                 detail: 0,
             });
         }
-    }
-
-    fn sleep<S: Source>(&self, source: &S, held: &S::Held) {
-        let core = &self.core;
-        // Announced to foreign wakes and to senders alike; the fence in `announce_sleep` orders both against the last look.
-        core.foreign.set_sleeping(true);
-        self.state.announce_sleep();
-        let deadline_ns = self.timers.borrow().next_ns();
-        if !(source.last_look(held) || core.foreign.is_pending() || core.ready_bands() != 0) {
-            self.event(Step::Sleep);
-            self.platform.wait(deadline_ns);
-            self.event(Step::Woken);
-        }
-        core.foreign.set_sleeping(false);
-        self.state.awake();
-        core.attend(ATTEND_SOURCE);
-        source.woken(held);
     }
 
     fn end(&self) {
