@@ -339,7 +339,11 @@ impl<'a, P: Platform> FreeCell<'a, P> {
         K: FnOnce(F::Output) + 'a,
     {
         // The smallest cell has room for a pointer and nothing.
-        let both = async move { next(future.await) };
+        // Named first, `future` is dropped first, too, when it was never polled: before `next`, which may hold the right to answer.
+        let both = async move {
+            let output = future.await;
+            next(output);
+        };
         self.start_in_cell(Box::pin(both), |()| {})
     }
 
