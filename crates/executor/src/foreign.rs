@@ -25,8 +25,6 @@ const END: u32 = u32::MAX;
 const FREE: u32 = u32::MAX - 1;
 /// Claimed by a wake that has not pushed it yet.
 const CLAIMED: u32 = u32::MAX - 2;
-/// In `running`: the poll of the task has ended.
-pub(crate) const ENDED: u32 = 1 << 16;
 
 /// What foreign threads may touch of an executor.
 pub struct Foreign {
@@ -35,7 +33,7 @@ pub struct Foreign {
     sleeping: AtomicBool,
     bell_lock: AtomicBool,
     bell: UnsafeCell<Option<Box<dyn Bell>>>,
-    /// For watchers: turns so far, and the task that is being polled, or was polled last with [`ENDED`] (`u32::MAX` at first).
+    /// For watchers: turns so far, and the task that was polled last (`u32::MAX` for none).
     pub(crate) turns: watched::AtomicU64,
     pub(crate) running: watched::AtomicU32,
 }

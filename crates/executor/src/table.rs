@@ -14,7 +14,7 @@
 //!
 //! Neighbours: `ready` queues the entries; `spawn`, `root` and `pool` put futures behind them; `run` calls the polls in its turn.
 
-use crate::foreign::{ENDED, Foreign};
+use crate::foreign::Foreign;
 use crate::registry::{INDEX_BITS, Key};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -116,6 +116,8 @@ pub(crate) struct Core {
     /// First and last of each queue; they mean nothing while the band's bit is not in `ready`.
     pub(crate) heads: [Cell<*const Task>; BANDS],
     pub(crate) tails: [Cell<*const Task>; BANDS],
+    /// The task that is being polled. Not told from `foreign`, which the next executor takes over when this one ends, even while it runs.
+    running: Cell<u16>,
     next_free: Cell<u16>,
     /// What the next turn must see to before anything else: [`ATTEND_TIMERS`], [`ATTEND_SOURCE`].
     attention: Cell<u8>,
@@ -187,6 +189,7 @@ impl Core {
             ready: Cell::new(0),
             heads: [const { Cell::new(core::ptr::null()) }; BANDS],
             tails: [const { Cell::new(core::ptr::null()) }; BANDS],
+            running: Cell::new(NO_TASK),
             next_free: Cell::new(0),
             attention: Cell::new(ATTEND_SOURCE),
             turns_left: Cell::new(0),
@@ -413,6 +416,7 @@ impl Core {
     /// Marks `index` as running.
     #[inline]
     pub(crate) fn begin_poll(&self, index: u16) {
+        self.running.set(index);
         // Relaxed: others only watch.
         self.foreign
             .running
@@ -422,9 +426,7 @@ impl Core {
     /// Marks no task as running.
     #[inline]
     pub(crate) fn end_poll(&self) {
-        let running = &self.foreign.running;
-        // Relaxed: as in `begin_poll`; this thread alone writes it.
-        running.store(running.load(Ordering::Relaxed) | ENDED, Ordering::Relaxed);
+        self.running.set(NO_TASK);
     }
 
     fn drop_future(&self, task: &Task, body: Body) {
@@ -451,11 +453,7 @@ impl Core {
     /// The task that is being polled.
     #[inline]
     pub(crate) fn running(&self) -> u16 {
-        // Relaxed: written by this thread.
-        match self.foreign.running.load(Ordering::Relaxed) {
-            last if last & ENDED != 0 => NO_TASK,
-            running => running as u16,
-        }
+        self.running.get()
     }
 
     /// The task of a waker, if it is one of this executor's.

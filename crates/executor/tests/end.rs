@@ -103,3 +103,40 @@ fn a_run_ends_with_its_executor_though_another_task_takes_the_roots_entry() {
         Err(RunError::Ended)
     );
 }
+
+/// An ended executor's memory for foreign wakes goes to the next one; what it runs at the moment must not be told from there.
+#[test]
+fn a_task_that_ends_its_executor_and_makes_another_is_not_dropped_while_it_runs() {
+    let word = || HeapWords::region(8).word(0).expect("it has words");
+    let platform = || Alone {
+        sleeps_left: Cell::new(8),
+    };
+    let make = move || {
+        let config = Config {
+            tasks: 3,
+            ..Config::default()
+        };
+        let made = Executor::new(platform(), word(), Arc::new(Ring::new(8)), config);
+        Rc::new(made.expect("there is room for two"))
+    };
+    let executor = make();
+    let handle = Handle::clone(&executor);
+    let dropped = Rc::new(Cell::new(false));
+    let noted = dropped.clone();
+    let last = Cell::new(Some(executor.clone()));
+    let task = async move {
+        let noted = OnDrop(move || noted.set(true));
+        let ended = last.take().expect("polled once");
+        ended.end();
+        let _next: Vec<_> = (0..8).map(|_| make()).collect();
+        // Drops all tasks of the ended executor but the one that runs.
+        drop(ended);
+        std::hint::black_box(&noted);
+        last
+    };
+    handle.spawn(task).expect("there is room");
+    let seen = dropped.clone();
+    drop(executor);
+    let _ = handle.turn(&());
+    assert!(seen.get(), "it goes when its poll is over");
+}
