@@ -95,7 +95,7 @@ mod waker;
 mod watch;
 
 pub use config::{Config, Mode, NewExecutorError, RunError};
-pub use pool::{CellInUse, CellSize, FreeCell, Pool, Started};
+pub use pool::{CellInUse, CellSize, FreeCell, Pool, Started, Starts};
 pub use run::{Executor, Handle, Turns};
 pub use source::{ATTEND_TURNS, FLUSH_TURNS, InTurn, Source};
 pub use spawn::{JoinError, JoinHandle};

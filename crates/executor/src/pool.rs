@@ -16,12 +16,13 @@
 //! futures first, and leaks cells and `shared` together if one of them is running.
 
 use crate::run::{Handle, Local};
+use crate::source::InTurn;
 use crate::table::{Body, Core, TableFull};
 use crate::waker::waker;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use baton_inbox::{Band, Platform, Publication};
+use baton_inbox::{Band, Platform};
 use core::cell::Cell;
 use core::future::Future;
 use core::marker::PhantomData;
@@ -224,44 +225,42 @@ impl<P: Platform, H: 'static> Pool<P, H> {
         usize::from(index) < self.capacity() && self.local.core.is_live(self.task(index))
     }
 
-    /// Has `begin` start a future in cell `index`; it may borrow what the pool's handlers share.
-    ///
-    /// Its task counts as running until the next one does, or until [`Pool::end_start`]: once for many starts.
+    /// The right to start handlers on the spot, if `turn` is one of this pool's executor: then none of its handlers is being polled.
+    #[inline]
+    pub fn starts<'t>(&'t self, turn: InTurn<'t>) -> Option<Starts<'t, P, H>> {
+        core::ptr::eq(turn.0, &self.local.core).then_some(Starts { pool: self, turn })
+    }
+
+    /// Has `begin` start a future in cell `index`, which is only made ready.
     ///
     /// # Errors
     ///
     /// [`CellInUse`]; `begin` has not been called then.
-    #[inline(always)]
-    pub fn start(
+    pub fn place(
         &self,
         index: u16,
         begin: impl for<'a> FnOnce(&'a H, FreeCell<'a, P>) -> Started,
     ) -> Result<Started, CellInUse> {
+        let cell = self.free_cell(index, false)?;
+        Ok(begin(&self.shared, cell))
+    }
+
+    #[inline(always)]
+    fn free_cell(&self, index: u16, polls: bool) -> Result<FreeCell<'_, P>, CellInUse> {
         let cell = self.cells.get(index).ok_or(CellInUse)?;
         if cell.is_busy() {
             return Err(CellInUse);
         }
         cell.set_busy(true);
-        let core = &self.local.core;
-        let task = self.task(index);
-        core.begin_poll(task);
-        Ok(begin(
-            &self.shared,
-            FreeCell {
-                core,
-                cell,
-                room: self.cells.stride,
-                task,
-                name: self.name,
-                lent: PhantomData,
-            },
-        ))
-    }
-
-    /// No handler is running any more.
-    #[inline]
-    pub fn end_start(&self) {
-        self.local.core.end_poll();
+        Ok(FreeCell {
+            core: &self.local.core,
+            cell,
+            room: self.cells.stride,
+            task: self.task(index),
+            name: self.name,
+            polls,
+            lent: PhantomData,
+        })
     }
 
     /// Drops the future in cell `index`, if one waits there; says whether one did.
@@ -287,6 +286,46 @@ impl<P: Platform, H: 'static> Drop for Pool<P, H> {
     }
 }
 
+/// The right to poll the handlers of a pool in the moment in which they start: a turn of its executor is under way, and no poll.
+pub struct Starts<'t, P: Platform, H: 'static> {
+    pool: &'t Pool<P, H>,
+    turn: InTurn<'t>,
+}
+
+impl<P: Platform, H: 'static> Clone for Starts<'_, P, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Platform, H: 'static> Copy for Starts<'_, P, H> {}
+
+impl<'t, P: Platform, H: 'static> Starts<'t, P, H> {
+    /// The turn that it is of.
+    #[inline]
+    pub fn turn(self) -> InTurn<'t> {
+        self.turn
+    }
+
+    /// Has `begin` start a future in cell `index`, which is polled on the spot; it may borrow what the pool's handlers share.
+    ///
+    /// Its task counts as running until the next one does, or until [`InTurn::end`]: once for many starts.
+    ///
+    /// # Errors
+    ///
+    /// [`CellInUse`]; `begin` has not been called then.
+    #[inline(always)]
+    pub fn start(
+        self,
+        index: u16,
+        begin: impl for<'a> FnOnce(&'a H, FreeCell<'a, P>) -> Started,
+    ) -> Result<Started, CellInUse> {
+        let cell = self.pool.free_cell(index, true)?;
+        self.pool.local.core.begin_poll(cell.task);
+        Ok(begin(&self.pool.shared, cell))
+    }
+}
+
 /// The right to start one future in one cell. Dropped unused, it gives the cell back.
 ///
 /// `'a` stands for as long as the pool's futures may live; whatever such a future borrows must live at least as long.
@@ -297,6 +336,8 @@ pub struct FreeCell<'a, P: Platform> {
     room: usize,
     task: u16,
     name: &'static str,
+    /// Whether a turn of this executor is under way, and no poll.
+    polls: bool,
     /// Invariant in `'a`, so that nobody can make it shorter than what `Pool::start` lent.
     lent: PhantomData<Cell<&'a P>>,
 }
@@ -309,8 +350,8 @@ impl<P: Platform> Drop for FreeCell<'_, P> {
 }
 
 impl<'a, P: Platform> FreeCell<'a, P> {
-    /// Writes `future` into the cell and polls it once; when it finishes, now or later, `next` is called with its output. (With a
-    /// dispatcher between, for comparison, it is only made ready.)
+    /// Writes `future` into the cell and polls it once, or makes it ready if it was to be [placed](Pool::place); when it finishes, now or
+    /// later, `next` is called with its output.
     ///
     /// Dropped before that, `future` is dropped first and `next` after it, uncalled. Both stay where they were written: an `async` block
     /// around them would copy `future`, arguments and all, into itself before the first poll.
@@ -358,12 +399,13 @@ impl<'a, P: Platform> FreeCell<'a, P> {
         // SAFETY: the cell is busy with this start, so nothing is in it; the caller checked that there is room and that a cell's
         // alignment is enough.
         unsafe { cell.handler::<F, K>().write(handler) };
-        let (core, task, name) = (self.core, self.task, self.name);
+        let (core, task, name, polls) = (self.core, self.task, self.name, self.polls);
         // From here on the handler is responsible for the cell.
         core::mem::forget(self);
-        if !P::Publication::DISPATCHED {
+        if polls {
             let waker = waker::<P>(core.waker_data(task));
-            // SAFETY: the handler was just written and does not move while the cell is busy: cells stay where they are (`Pool`'s
+            // SAFETY: `polls` says that a turn of this executor is under way and no poll. The handler was just written and does not move
+            // while the cell is busy: cells stay where they are (`Pool`'s
             // destructor leaks them rather than free a busy one), and so does what it borrows.
             let finished = unsafe { poll_in_place::<F, K>(cell, &waker) };
             if finished {
@@ -379,7 +421,7 @@ impl<'a, P: Platform> FreeCell<'a, P> {
             },
             name,
         );
-        if P::Publication::DISPATCHED {
+        if !polls {
             core.wake(task);
         }
         Started::Waits(task)

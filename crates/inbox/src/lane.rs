@@ -19,7 +19,7 @@ const READ_AHEAD: usize = 4;
 pub struct LaneWriter<U: Publication> {
     slots: WriteSlots,
     tail: Cell<u32>,
-    /// With a shared ring, this sender's number at the receiver, which it writes into the token's opaque part.
+    /// With a shared ring, this sender's number at the receiver, which it writes into the token's upper 16 bits: generations have 32 there.
     source: u64,
     publication: U::Writer,
 }

@@ -14,7 +14,9 @@ use crate::request::Reply;
 use crate::request::{OneWay, Received, Request};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use baton_executor::{CellInUse, CellSize, FreeCell, Handle, InTurn, Pool, Started, TableFull};
+use baton_executor::{
+    CellInUse, CellSize, FreeCell, Handle, InTurn, Pool, Started, Starts, TableFull,
+};
 use baton_inbox::{Band, Found, Kind, LaneReader, Platform, Publication, Status, Token};
 use baton_trace::Step;
 
@@ -92,8 +94,30 @@ struct Shared<P: Platform, S> {
     service: Rc<S>,
 }
 
+impl<P: Platform, S: Service<P>> Shared<P, S> {
+    /// Copies a request out of its slot and has the service start its handler.
+    #[inline(always)]
+    fn begin<'a>(
+        &'a self,
+        cell: FreeCell<'a, P>,
+        lane: &LaneReader<P::Publication>,
+        found: Found<'_>,
+        token: Token,
+    ) -> Started {
+        let info = found.info();
+        let payload = found.copy();
+        lane.advance();
+        let message = Received { info, payload };
+        self.service
+            .serve(Request::new(&self.connection, token, message), cell)
+    }
+}
+
 /// A service and the cells for its handlers, one a credit of the peer.
 struct Serving<P: Platform, S: 'static>(Pool<P, Shared<P, S>>);
+
+/// The right to poll a service's handlers when they start; without one, for a dispatcher, they are only made ready.
+type InPool<'t, P, S> = Starts<'t, P, Shared<P, S>>;
 
 /// Makes the serving side of `connection`, whose peer holds `credits` credits.
 pub(crate) fn serving<P: Platform, S: Service<P>>(
@@ -121,16 +145,23 @@ impl<P: Platform, S: Service<P>> Serve<P> for Serving<P, S> {
 
     fn drain(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
         let connection = &*self.0.shared().connection;
-        let mut drained = 1;
-        if connection.tracing() {
-            drained = self.drain_traced(turn, first);
-        } else if self.take_in::<false>(turn, first) {
-            // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
-            if let Some(next) = connection.peek_request() {
-                drained += self.drain_more::<false>(turn, next);
+        let starts = turn.and_then(|turn| self.0.starts(turn));
+        let drained = match starts {
+            Some(starts) if !connection.tracing() => {
+                let mut drained = 1;
+                // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
+                if self.take_in::<false>(Some(starts), first)
+                    && let Some(next) = connection.peek_request()
+                {
+                    drained += self.drain_more(starts, next);
+                }
+                drained
             }
+            _ => self.drain_otherwise(starts, first),
+        };
+        if let Some(turn) = turn {
+            turn.end();
         }
-        self.0.end_start();
         connection.link.publish_request_head();
         let heads = &connection.ledger.heads;
         heads.set(heads.get() | connection.bit);
@@ -145,7 +176,8 @@ impl<P: Platform, S: Service<P>> Serve<P> for Serving<P, S> {
         token: Token,
     ) {
         // Elsewhere nobody calls this; then the handler is not made part of it either.
-        if P::Publication::ONE_RING && self.message::<false>(turn, lane, found, token).is_err() {
+        let starts = turn.and_then(|turn| self.0.starts(turn));
+        if P::Publication::ONE_RING && self.message::<false>(starts, lane, found, token).is_err() {
             lane.advance();
         }
     }
@@ -154,13 +186,32 @@ impl<P: Platform, S: Service<P>> Serve<P> for Serving<P, S> {
 impl<P: Platform, S: Service<P>> Serving<P, S> {
     /// Drains the rest of a quantum, one message of which has been counted, and says how many there were.
     #[inline(never)]
-    fn drain_more<const TRACE: bool>(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
+    fn drain_more(&self, starts: InPool<'_, P, S>, first: Found<'_>) -> u32 {
+        self.drain_rest::<false>(Some(starts), first)
+    }
+
+    /// As [`Serving::drain_more`], with a trace, or for a dispatcher.
+    #[inline(never)]
+    fn drain_otherwise(&self, starts: Option<InPool<'_, P, S>>, first: Found<'_>) -> u32 {
+        if self.0.shared().connection.tracing() {
+            self.drain_rest::<true>(starts, first)
+        } else {
+            self.drain_rest::<false>(starts, first)
+        }
+    }
+
+    #[inline(always)]
+    fn drain_rest<const TRACE: bool>(
+        &self,
+        starts: Option<InPool<'_, P, S>>,
+        first: Found<'_>,
+    ) -> u32 {
         let mut drained = 0;
         let mut found = first;
         loop {
             drained += 1;
             found.announce_next();
-            if !self.take_in::<TRACE>(turn, found) || drained == LANE_QUANTUM - 1 {
+            if !self.take_in::<TRACE>(starts, found) || drained == LANE_QUANTUM - 1 {
                 return drained;
             }
             match self.0.shared().connection.peek_request() {
@@ -170,18 +221,16 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn drain_traced(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
-        self.drain_more::<true>(turn, first)
-    }
-
     /// Step 4: pops, copies once, validates. Says no when the peer is corrupt.
     #[inline(always)]
-    fn take_in<const TRACE: bool>(&self, turn: Option<InTurn<'_>>, found: Found<'_>) -> bool {
+    fn take_in<const TRACE: bool>(
+        &self,
+        starts: Option<InPool<'_, P, S>>,
+        found: Found<'_>,
+    ) -> bool {
         let connection = &*self.0.shared().connection;
         let lane = &connection.link.requests_in;
-        match self.message::<TRACE>(turn, lane, found, found.token()) {
+        match self.message::<TRACE>(starts, lane, found, found.token()) {
             Ok(()) => true,
             Err(violation) => {
                 connection.corrupt(violation);
@@ -193,20 +242,20 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
     #[inline(always)]
     fn message<const TRACE: bool>(
         &self,
-        turn: Option<InTurn<'_>>,
+        starts: Option<InPool<'_, P, S>>,
         lane: &LaneReader<P::Publication>,
         found: Found<'_>,
         token: Token,
     ) -> Result<(), Violation> {
         if found.info().is_request() {
-            self.request::<TRACE>(lane, found, token)
+            self.request::<TRACE>(starts, lane, found, token)
                 .map_err(|_| Violation::Credit)
         } else if P::Publication::ONE_LANE && found.info().kind() == Some(Kind::Answer) {
             let connection = &self.0.shared().connection;
-            connection.take_in_answer::<TRACE>(turn, lane, token);
+            connection.take_in_answer::<TRACE>(starts.map(Starts::turn), lane, token);
             Ok(())
         } else {
-            self.other(lane, found, token)
+            self.other(starts, lane, found, token)
         }
     }
 
@@ -214,6 +263,7 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
     #[inline(always)]
     fn request<const TRACE: bool>(
         &self,
+        starts: Option<InPool<'_, P, S>>,
         lane: &LaneReader<P::Publication>,
         found: Found<'_>,
         token: Token,
@@ -226,17 +276,16 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
             connection.event(Step::Drain, self.0.task(index), token, method);
             connection.event(Step::Serve, self.0.task(index), token, method);
         }
-        let started = self.0.start(
-            index,
-            #[inline(always)]
-            |shared, cell| {
-                let payload = found.copy();
-                lane.advance();
-                let message = Received { info, payload };
-                let request = Request::new(&shared.connection, token, message);
-                shared.service.serve(request, cell)
-            },
-        )?;
+        let started = match starts {
+            Some(starts) => starts.start(
+                index,
+                #[inline(always)]
+                move |shared, cell| shared.begin(cell, lane, found, token),
+            )?,
+            None => self.0.place(index, move |shared, cell| {
+                shared.begin(cell, lane, found, token)
+            })?,
+        };
         if let Started::Waits(_) = started
             && let Some(serving) = self.0.shared().connection.serving.get(usize::from(index))
         {
@@ -250,6 +299,7 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
     #[inline(never)]
     fn other(
         &self,
+        starts: Option<InPool<'_, P, S>>,
         lane: &LaneReader<P::Publication>,
         found: Found<'_>,
         token: Token,
@@ -273,7 +323,10 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
             }
             Some(Kind::Cancel) => {
                 lane.advance();
-                self.0.end_start();
+                if let Some(starts) = starts {
+                    // What is cancelled may have been polled last.
+                    starts.turn().end();
+                }
                 self.cancel(connection, token);
                 Ok(())
             }
