@@ -130,14 +130,4 @@ impl<P: Platform> Connection<P> {
             None => entry.set_waker(context.waker()),
         }
     }
-
-    /// The answer of `entry` has been read: its credit is free again.
-    #[inline(always)]
-    pub(crate) fn take_answer(&self, entry: &Entry) {
-        if entry.state.get() == State::Plain {
-            self.release(entry);
-        } else {
-            self.release_special(entry);
-        }
-    }
 }

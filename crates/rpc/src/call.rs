@@ -202,7 +202,7 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
         let read = answer.and_then(|answer| answer.save::<P, T>(connection, entry));
         if let Err(error) = read {
             self.out = None;
-            connection.take_answer(entry);
+            connection.release_special(entry);
             return Poll::Ready(Err(error));
         }
         Poll::Ready(Ok(entry))

@@ -7,8 +7,7 @@
 use crate::connection::Connection;
 use crate::error::Violation;
 use crate::port::LANE_QUANTUM;
-use crate::tokens::Entry;
-use crate::tokens::State;
+use crate::tokens::{Entry, State};
 use baton_executor::{InTurn, NO_TASK};
 use baton_inbox::{Found, LaneReader, Platform, Publication, Token};
 use baton_trace::Step;
@@ -20,26 +19,18 @@ impl<P: Platform> Connection<P> {
         let Some(first) = self.peek_answer() else {
             return 0;
         };
-        if self.tracing() {
-            return self.drain_answers_traced(turn, first);
-        }
-        // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
-        let lane = self.link.answers_in();
-        self.take_in_answer::<false>(turn, lane, first.token());
-        let more = match self.peek_answer() {
-            Some(next) => self.drain_more_answers::<false>(turn, next),
-            None => 0,
+        let drained = if self.tracing() {
+            self.drain_more_answers::<true>(turn, first)
+        } else {
+            // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
+            let lane = self.link.answers_in();
+            self.take_in_answer::<false>(turn, lane, first.token());
+            let more = match self.peek_answer() {
+                Some(next) => self.drain_more_answers::<false>(turn, next),
+                None => 0,
+            };
+            1 + more
         };
-        if let Some(turn) = turn {
-            turn.end();
-        }
-        1 + more
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn drain_answers_traced(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
-        let drained = self.drain_more_answers::<true>(turn, first);
         if let Some(turn) = turn {
             turn.end();
         }

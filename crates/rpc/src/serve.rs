@@ -9,8 +9,6 @@
 use crate::connection::Connection;
 use crate::error::Violation;
 use crate::port::LANE_QUANTUM;
-#[allow(unused_imports)] // For the documentation.
-use crate::request::Reply;
 use crate::request::{OneWay, Received, Request};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -36,7 +34,7 @@ pub trait Service<P: Platform>: 'static {
     /// The interface that clients must have been built with.
     const INTERFACE: Interface;
 
-    /// Serves one request: starts the future that answers it, the handler's, with [`Reply::send`] for its output. One credit is one request, so that future must not wait for anything after its reply.
+    /// Serves one request: starts the future that answers it, the handler's, with [`Reply::send`](crate::request::Reply::send) for its output. One credit is one request, so that future must not wait for anything after its reply.
     ///
     /// A `cell` that is not used is free again.
     fn serve<'a>(&'a self, request: Request<'a, P>, cell: FreeCell<'a, P>) -> Started;

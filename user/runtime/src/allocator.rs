@@ -131,12 +131,52 @@ impl Chunk {
 /// Untypeds that an allocator can know: those of boot info, and what is left beside device frames.
 const MAX_CHUNKS: usize = 320;
 
+/// Empty slots that follow one another.
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    next: CPtr,
+    end: CPtr,
+}
+
+impl Slots {
+    /// The next one, which stays here until [`Slots::take`].
+    fn first(&self) -> Result<CPtr, Exhausted> {
+        if self.next < self.end {
+            Ok(self.next)
+        } else {
+            Err(Exhausted::Slots)
+        }
+    }
+
+    fn take(&mut self) -> Result<CPtr, Exhausted> {
+        let slot = self.first()?;
+        self.next += 1;
+        Ok(slot)
+    }
+
+    /// Takes `count` of them at once.
+    fn split(&mut self, count: u64) -> Result<Self, Exhausted> {
+        if self.left() < count {
+            return Err(Exhausted::Slots);
+        }
+        let next = self.next;
+        self.next += count;
+        Ok(Self {
+            next,
+            end: self.next,
+        })
+    }
+
+    fn left(&self) -> u64 {
+        self.end - self.next
+    }
+}
+
 /// All memory and slots of the root task.
 #[derive(Debug)]
 pub struct Allocator {
     cnode: CNode,
-    next_slot: u64,
-    end_slot: u64,
+    slots: Slots,
     chunks: [Option<Chunk>; MAX_CHUNKS],
 }
 
@@ -156,15 +196,17 @@ impl Allocator {
         }
         Self {
             cnode,
-            next_slot: boot_info.empty.start,
-            end_slot: boot_info.empty.end,
+            slots: Slots {
+                next: boot_info.empty.start,
+                end: boot_info.empty.end,
+            },
             chunks,
         }
     }
 
     /// Empty slots that are left.
     pub fn slots_left(&self) -> u64 {
-        self.end_slot - self.next_slot
+        self.slots.left()
     }
 
     /// Bytes of RAM that are left, in pieces that may be small.
@@ -183,16 +225,11 @@ impl Allocator {
     /// That there is not so much left.
     pub fn arena(&mut self, size_bits: u64, slots: u64) -> Result<Arena, Exhausted> {
         let untyped = self.make_untyped(size_bits)?;
-        if self.slots_left() < slots {
-            return Err(Exhausted::Slots);
-        }
-        let first_slot = self.next_slot;
-        self.next_slot += slots;
+        let slots = self.slots.split(slots)?;
         Ok(Arena {
             cnode: self.cnode,
-            first_slot,
-            next_slot: first_slot,
-            end_slot: first_slot + slots,
+            first_slot: slots.next,
+            slots,
             chunk: Chunk {
                 untyped,
                 paddr: 0,
@@ -291,11 +328,7 @@ impl ObjectSource for Allocator {
     }
 
     fn slot(&mut self) -> Result<CPtr, Exhausted> {
-        if self.next_slot >= self.end_slot {
-            return Err(Exhausted::Slots);
-        }
-        self.next_slot += 1;
-        Ok(self.next_slot - 1)
+        self.slots.take()
     }
 
     fn object(&mut self, object: ObjectType, size_bits: u64) -> Result<CPtr, Exhausted> {
@@ -308,12 +341,8 @@ impl ObjectSource for Allocator {
                 size_bits: object_bits,
             });
         };
-        if self.next_slot >= self.end_slot {
-            return Err(Exhausted::Slots);
-        }
-        retype(self.cnode, best, object, size_bits, self.next_slot)?;
-        self.next_slot += 1;
-        Ok(self.next_slot - 1)
+        retype(self.cnode, best, object, size_bits, self.slots.first()?)?;
+        self.slots.take()
     }
 }
 
@@ -321,9 +350,9 @@ impl ObjectSource for Allocator {
 #[derive(Debug)]
 pub struct Arena {
     cnode: CNode,
-    first_slot: u64,
-    next_slot: u64,
-    end_slot: u64,
+    /// Where `slots` began, to which a reset goes back.
+    first_slot: CPtr,
+    slots: Slots,
     chunk: Chunk,
 }
 
@@ -335,11 +364,11 @@ impl Arena {
     pub fn reset(&mut self) -> Result<(), Error> {
         self.cnode.slot(self.chunk.untyped.cptr()).revoke()?;
         // What was made of this memory is gone; copies of other capabilities are not.
-        for slot in self.first_slot..self.next_slot {
+        for slot in self.first_slot..self.slots.next {
             self.cnode.slot(slot).delete()?;
         }
         self.chunk.used = 0;
-        self.next_slot = self.first_slot;
+        self.slots.next = self.first_slot;
         Ok(())
     }
 
@@ -355,25 +384,12 @@ impl ObjectSource for Arena {
     }
 
     fn slot(&mut self) -> Result<CPtr, Exhausted> {
-        if self.next_slot >= self.end_slot {
-            return Err(Exhausted::Slots);
-        }
-        self.next_slot += 1;
-        Ok(self.next_slot - 1)
+        self.slots.take()
     }
 
     fn object(&mut self, object: ObjectType, size_bits: u64) -> Result<CPtr, Exhausted> {
-        if self.next_slot >= self.end_slot {
-            return Err(Exhausted::Slots);
-        }
-        retype(
-            self.cnode,
-            &mut self.chunk,
-            object,
-            size_bits,
-            self.next_slot,
-        )?;
-        self.next_slot += 1;
-        Ok(self.next_slot - 1)
+        let slot = self.slots.first()?;
+        retype(self.cnode, &mut self.chunk, object, size_bits, slot)?;
+        self.slots.take()
     }
 }
