@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::error::Error;
+use crate::kernel_bench;
+use crate::kernel_rows::Rows;
 use crate::plot::plot_all;
 use crate::process::{Workspace, run};
 use crate::results::Results;
@@ -65,12 +67,15 @@ pub fn bench_linux(workspace: &Workspace, options: &Options) -> Result<(), Error
     measured
 }
 
-/// Draws the plots of a results file into `dir` and prints the targets.
+/// Draws the plots of a results file (of either kind) into `dir` and prints the targets.
 ///
 /// # Errors
 /// `File`, `Csv` or `Plot`.
 pub fn plot(csv: &Path, dir: &Path) -> Result<(), Error> {
     let text = fs::read_to_string(csv).map_err(Error::file("read", csv))?;
+    if Rows::is_file(&text) {
+        return kernel_bench::plot(&text, dir);
+    }
     let results = Results::parse(&text)?;
     plot_all(&results, dir)?;
     print!("\n{}", targets::table(&results));

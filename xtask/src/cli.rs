@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::user::DEMO;
-use crate::{bench, image, mutate, test};
+use crate::{bench, image, kernel_bench, mutate, test};
 
 /// What `cargo xtask help` prints.
 pub const HELP: &str = "\
@@ -27,6 +27,14 @@ Commands:
                           are met.
       --quick             Fewer and shorter samples: a first impression, not for comparison.
       --peers             Measure what one could use instead, too. Their dependencies are large.
+  bench qemu              Count the instructions of the kernel's system calls, and write qemu.csv and a plot to
+                          target/bench. Prints the figures beside those of seL4's kernel.
+      --quick             Fewer rounds, and not the kernel without fast path: a first impression.
+      --only WORKLOAD     This workload only; may be given several times.
+      --kernel ELF        This kernel instead of Baton's.
+      --reference ELF     Measure seL4's kernel in the same run: a release build for QEMU's virt machine, without MCS.
+      --reference-no-fastpath ELF
+                          The same, built without fast path.
   plot CSV                Draw the plots of a results file next to it, and print the targets.
   kernel                  Build the kernels into target/riscv64: kernel.elf, and kernel-debug.elf with debug
                           calls, checks and messages.
@@ -59,6 +67,8 @@ pub enum Action {
     Test(test::Options),
     /// Measure.
     BenchLinux(bench::Options),
+    /// Count instructions of the kernel.
+    BenchQemu(kernel_bench::Options),
     /// Draw the plots of this file.
     Plot(String),
     /// Build the kernels.
@@ -166,9 +176,16 @@ fn parse_test(words: &[&str]) -> Result<Action, Error> {
 }
 
 fn parse_bench(words: &[&str]) -> Result<Action, Error> {
-    let ["linux", flags @ ..] = words else {
-        return usage("`bench` needs to know where: `cargo xtask bench linux`");
-    };
+    match words {
+        ["linux", flags @ ..] => parse_bench_linux(flags),
+        ["qemu", flags @ ..] => parse_bench_qemu(flags),
+        _ => usage(
+            "`bench` needs to know where: `cargo xtask bench linux` or `cargo xtask bench qemu`",
+        ),
+    }
+}
+
+fn parse_bench_linux(flags: &[&str]) -> Result<Action, Error> {
     let mut options = bench::Options::default();
     for flag in flags {
         match *flag {
@@ -182,6 +199,36 @@ fn parse_bench(words: &[&str]) -> Result<Action, Error> {
         }
     }
     Ok(Action::BenchLinux(options))
+}
+
+fn parse_bench_qemu(words: &[&str]) -> Result<Action, Error> {
+    let mut options = kernel_bench::Options::default();
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let mut kernel = || match words.next() {
+            Some(path) => Ok(Some(PathBuf::from(path))),
+            None => usage(format!("`{word}` needs the ELF file of a kernel")),
+        };
+        match word {
+            "--quick" => options.quick = true,
+            "--kernel" => options.kernel = kernel()?,
+            "--reference" => options.reference = kernel()?,
+            "--reference-no-fastpath" => options.reference_no_fastpath = kernel()?,
+            "--only" => match words.next() {
+                Some(&name) => options.only.push(name.to_owned()),
+                None => {
+                    return usage("`--only` needs the name of a workload, such as round_trip_0");
+                }
+            },
+            other => {
+                return usage(format!(
+                    "`bench qemu` does not know `{other}`; it takes --quick, --only WORKLOAD, --kernel ELF, --reference ELF \
+                     and --reference-no-fastpath ELF"
+                ));
+            }
+        }
+    }
+    Ok(Action::BenchQemu(options))
 }
 
 fn parse_image(words: &[&str]) -> Result<Action, Error> {
@@ -313,6 +360,15 @@ mod tests {
                 }),
             ),
             (
+                "bench qemu --only call --only signal --quick --reference a.elf",
+                Action::BenchQemu(kernel_bench::Options {
+                    quick: true,
+                    only: vec!["call".to_owned(), "signal".to_owned()],
+                    reference: Some(PathBuf::from("a.elf")),
+                    ..kernel_bench::Options::default()
+                }),
+            ),
+            (
                 "test --long --only fmt --only docs --seed 7",
                 Action::Test(test::Options {
                     long: true,
@@ -338,6 +394,9 @@ mod tests {
             "test fmt",
             "bench",
             "bench linux --slow",
+            "bench qemu --only",
+            "bench qemu --reference",
+            "bench qemu a.elf",
             "plot",
             "kernel fast",
             "image",

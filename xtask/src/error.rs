@@ -52,6 +52,8 @@ pub enum Error {
         line: usize,
         /// What is wrong with it.
         reason: String,
+        /// The columns that it should have.
+        expected: &'static str,
     },
     /// A plot could not be drawn.
     Plot {
@@ -102,9 +104,13 @@ impl fmt::Display for Error {
                 path,
                 source,
             } => write!(f, "could not {doing} {}: {source}", path.display()),
-            Error::Csv { line, reason } => write!(
+            Error::Csv {
+                line,
+                reason,
+                expected,
+            } => write!(
                 f,
-                "line {line} of the results: {reason}. Expected: workload,peer,clients,outstanding,metric,value,unit"
+                "line {line} of the results: {reason}. Expected: {expected}"
             ),
             Error::Plot { path, reason } => {
                 write!(f, "could not draw {}: {reason}", path.display())

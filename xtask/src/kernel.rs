@@ -21,6 +21,8 @@ pub enum Flavour {
     Release,
     /// With debug calls, its own checks, and messages on the console.
     Debug,
+    /// As `Release`, without the fast path: what every other way through the kernel costs.
+    SlowOnly,
     /// Debug, with four scheduling domains and a schedule for them.
     DebugDomains,
 }
@@ -30,6 +32,7 @@ impl Flavour {
     pub const fn file(self) -> &'static str {
         match self {
             Self::Release => "kernel.elf",
+            Self::SlowOnly => "kernel-slow-only.elf",
             Self::Debug => "kernel-debug.elf",
             Self::DebugDomains => "kernel-debug-domains.elf",
         }
@@ -37,7 +40,7 @@ impl Flavour {
 
     const fn profile(self) -> &'static str {
         match self {
-            Self::Release => "release",
+            Self::Release | Self::SlowOnly => "release",
             Self::Debug | Self::DebugDomains => "debug-kernel",
         }
     }
@@ -45,6 +48,7 @@ impl Flavour {
     const fn features(self) -> &'static str {
         match self {
             Self::Release => "",
+            Self::SlowOnly => "slow-only",
             Self::Debug => "debug",
             Self::DebugDomains => "debug,domains",
         }

@@ -8,10 +8,15 @@
 mod bare;
 mod bench;
 mod cli;
+mod elf_size;
 mod error;
 mod fuzz;
 mod image;
 mod kernel;
+mod kernel_bench;
+mod kernel_plot;
+mod kernel_rows;
+mod kernel_targets;
 mod links;
 mod mutate;
 mod mutations;
@@ -65,6 +70,7 @@ fn act(action: Action) -> Result<(), Error> {
         }
         Action::Test(options) => test::test(&workspace, &options),
         Action::BenchLinux(options) => bench::bench_linux(&workspace, &options),
+        Action::BenchQemu(options) => kernel_bench::bench_qemu(&workspace, &options),
         Action::Kernel => image::kernels(&workspace),
         Action::Image(options) => image::image(&workspace, &options),
         Action::Gdb(root_task) => image::debug(&workspace, root_task.as_deref()),

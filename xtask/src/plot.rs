@@ -13,9 +13,11 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// One bar: who, how much.
 #[derive(Debug, PartialEq)]
-struct Bar {
-    label: String,
-    value: f64,
+pub struct Bar {
+    /// Who.
+    pub label: String,
+    /// How much.
+    pub value: f64,
 }
 
 /// One line: who, and its points.
@@ -26,15 +28,18 @@ struct Line {
 }
 
 /// Bars under one heading.
-struct Panel {
-    title: String,
-    bars: Vec<Bar>,
-    scale: Scale,
+pub struct Panel {
+    /// The heading.
+    pub title: String,
+    /// The bars, from the top.
+    pub bars: Vec<Bar>,
+    /// What their lengths say.
+    pub scale: Scale,
 }
 
 /// What the length of a bar says.
 #[derive(Clone, Copy)]
-enum Scale {
+pub enum Scale {
     /// Its value.
     Linear,
     /// The logarithm of its value; a bar of this value, or of a tenth of the longest bar's where that is less, has no length.
@@ -238,7 +243,11 @@ fn ratio_lines(results: &Results, ours: &str, theirs: &str) -> Vec<Line> {
         .collect()
 }
 
-fn draw_panels(path: &Path, mut panels: Vec<Panel>) -> Result<(), Error> {
+/// Draws panels of bars one below the other; those without bars are left out.
+///
+/// # Errors
+/// `Plot` when the file cannot be written.
+pub fn draw_panels(path: &Path, mut panels: Vec<Panel>) -> Result<(), Error> {
     panels.retain(|panel| !panel.bars.is_empty());
     if panels.is_empty() {
         println!("{}: no rows for it, not drawn", path.display());
@@ -279,7 +288,7 @@ fn draw_bars(area: &Area<'_>, panel: &Panel) -> Result<(), String> {
         let top = (TITLE_HEIGHT + BAR_HEIGHT * i as u32) as i32;
         let middle = top + BAR_HEIGHT as i32 / 2;
         let end = LABEL_WIDTH + (share(bar.value, max, panel.scale) * f64::from(full)) as i32;
-        let own = bar.label.starts_with("baton");
+        let own = bar.label.starts_with("baton") || bar.label.starts_with("Baton");
         let colour = if own { COLOURS[0] } else { COLOURS[7] };
         let shape = [
             (LABEL_WIDTH, top + 2),

@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -123,15 +124,69 @@ pub fn run(command: &mut Command) -> Result<(), Error> {
 /// Those of [`run`], and `Hung`.
 pub fn run_until(command: &mut Command, deadline: Instant, limit_s: u64) -> Result<(), Error> {
     println!("$ {}", describe(command));
-    let spawned = command.spawn();
-    let not_started = |source| Error::Start {
-        command: describe(command),
-        source,
+    let mut child = command.spawn().map_err(not_started(command))?;
+    let status = wait_until(&mut child, command, deadline, limit_s)?;
+    succeeded(command, status)
+}
+
+/// Like [`run_until`], but returns what the command printed; what it prints on standard error goes where this program's does.
+/// When it fails or hangs, the last lines of that are shown.
+///
+/// # Errors
+/// Those of [`run_until`].
+pub fn capture_until(
+    command: &mut Command,
+    deadline: Instant,
+    limit_s: u64,
+) -> Result<String, Error> {
+    println!("$ {}", describe(command));
+    let spawned = command.stdout(Stdio::piped()).spawn();
+    let mut child = spawned.map_err(not_started(command))?;
+    // Read while it runs, or it would stop when the pipe is full.
+    let reader = child.stdout.take().map(|mut pipe| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            pipe.read_to_end(&mut bytes).map(|_| bytes)
+        })
+    });
+    let ended = wait_until(&mut child, command, deadline, limit_s);
+    let bytes = match reader.map(thread::JoinHandle::join) {
+        Some(Ok(Ok(bytes))) => bytes,
+        Some(Ok(Err(source))) => return Err(not_started(command)(source)),
+        Some(Err(_)) | None => Vec::new(),
     };
-    let mut child = spawned.map_err(not_started)?;
+    let text = String::from_utf8_lossy(&bytes).replace('\r', "");
+    match ended.and_then(|status| succeeded(command, status)) {
+        Ok(()) => Ok(text),
+        Err(error) => {
+            eprintln!("The last that it printed:\n{}", last_lines(&text, 12));
+            Err(error)
+        }
+    }
+}
+
+/// The last `count` lines.
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(count);
+    lines.get(skipped..).unwrap_or_default().join("\n")
+}
+
+fn not_started(command: &Command) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let command = describe(command);
+    |source| Error::Start { command, source }
+}
+
+/// Waits for a child, and kills it with everything it started at `deadline`.
+fn wait_until(
+    child: &mut Child,
+    command: &Command,
+    deadline: Instant,
+    limit_s: u64,
+) -> Result<ExitStatus, Error> {
     loop {
         match child.try_wait() {
-            Ok(Some(status)) => return succeeded(command, status),
+            Ok(Some(status)) => return Ok(status),
             Ok(None) if Instant::now() < deadline => thread::sleep(POLL_INTERVAL),
             Ok(None) => {
                 kill_tree(child.id());
@@ -142,7 +197,7 @@ pub fn run_until(command: &mut Command, deadline: Instant, limit_s: u64) -> Resu
                     limit_s,
                 });
             }
-            Err(source) => return Err(not_started(source)),
+            Err(source) => return Err(not_started(command)(source)),
         }
     }
 }
@@ -249,6 +304,21 @@ mod tests {
         let mut command = Command::new("sleep");
         let hung = run_until(command.arg("1000"), Instant::now(), 0);
         assert!(matches!(hung, Err(Error::Hung { .. })), "{hung:?}");
+    }
+
+    #[test]
+    fn what_a_command_prints_is_returned_unless_it_fails() {
+        let later = Instant::now() + Duration::from_secs(600);
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            capture_until(&mut command, later, 600)
+        };
+        assert_eq!(shell("printf 'a\\r\\nb\\n'").expect("a shell"), "a\nb\n");
+        let failed = shell("echo a; exit 3");
+        assert!(matches!(failed, Err(Error::Failed { .. })), "{failed:?}");
+        assert_eq!(last_lines("a\nb\nc", 2), "b\nc");
+        assert_eq!(last_lines("a", 2), "a");
     }
 
     #[test]

@@ -77,12 +77,14 @@ impl Results {
             let row = parse_row(line).map_err(|reason| Error::Csv {
                 line: i + 1,
                 reason,
+                expected: HEADER,
             })?;
             if results.get(row.key()).is_some() {
                 let reason = format!("{} was there before", row.key());
                 return Err(Error::Csv {
                     line: i + 1,
                     reason,
+                    expected: HEADER,
                 });
             }
             results.rows.push(row);

@@ -152,7 +152,14 @@ const OUTER_MANIFESTS: &[&str] = &[
 
 /// Workspaces of what runs on the bare machine only, each with the sets of features that are looked at.
 const BARE_WORKSPACES: &[(&str, &[&str])] = &[
-    ("kernel", &["", "baton-riscv64/debug,baton-riscv64/domains"]),
+    (
+        "kernel",
+        &[
+            "",
+            "baton-riscv64/slow-only",
+            "baton-riscv64/debug,baton-riscv64/domains",
+        ],
+    ),
     ("user", &[""]),
 ];
 
@@ -245,7 +252,7 @@ fn bare_clippy(context: &Context) -> Result<Outcome, Error> {
 
 /// Root tasks carry the programs of their processes, so these must be there before anything looks at root tasks.
 fn build_processes(workspace: &Workspace, bare: &Bare) -> Result<(), Error> {
-    for app in [user::DEMO, user::TEST] {
+    for app in user::WITH_PROCESS {
         user::build_process(workspace, bare, app)?;
     }
     Ok(())

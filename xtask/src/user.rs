@@ -17,6 +17,10 @@ const APPS_DIR: &str = "user/apps";
 pub const DEMO: App<'_> = App("demo");
 /// The test root task.
 pub const TEST: App<'_> = App("test");
+/// The benchmark root task.
+pub const BENCH: App<'_> = App("bench");
+/// Those that carry the program of a process.
+pub const WITH_PROCESS: [App<'_>; 3] = [DEMO, TEST, BENCH];
 
 /// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +45,21 @@ impl App<'_> {
         workspace.root.join(APPS_DIR).join(dir).is_dir()
     }
 
-    /// Memory that it wants (MiB): the tests make frames of 1 GiB.
+    /// Memory that it wants (MiB): the tests make frames of 1 GiB, and upstream's kernels, which the benchmark runs on as well, are
+    /// configured for that much.
     fn memory_mib(self) -> u32 {
-        if self == TEST { 3072 } else { MEMORY_MIB }
+        if self == TEST || self == BENCH {
+            3072
+        } else {
+            MEMORY_MIB
+        }
     }
 }
 
 /// Where builds of the workspace find the programs that root tasks carry, for checks that build everything.
 pub fn process_variables(bare: &Bare) -> Vec<(String, PathBuf)> {
     let products = bare.products("release");
-    [DEMO, TEST]
+    WITH_PROCESS
         .map(|app| (app.process_variable(), products.join(app.process_package())))
         .to_vec()
 }
@@ -105,7 +114,7 @@ pub fn root_task(workspace: &Workspace, bare: &Bare, given: &Path) -> Result<Pat
     build_app(workspace, bare, App(&name))
 }
 
-/// Builds an image of a root task of this repository, and returns it with the machine that it wants.
+/// Builds an image of a root task of this repository on a kernel of it, and returns it with the machine that it wants.
 ///
 /// # Errors
 /// That something does not build, or the image cannot be written.
@@ -115,13 +124,28 @@ pub fn image_of(
     app: App<'_>,
     flavour: Flavour,
 ) -> Result<(PathBuf, Machine), Error> {
-    let root_task = build_app(workspace, bare, app)?;
     let kernel = build_kernel(workspace, bare, flavour)?;
+    let name = format!("{}-{}", app.package(), flavour.file());
+    image_on(workspace, bare, app, &kernel, &name)
+}
+
+/// As [`image_of`], on the kernel in that file, and with that name.
+///
+/// # Errors
+/// As [`image_of`].
+pub fn image_on(
+    workspace: &Workspace,
+    bare: &Bare,
+    app: App<'_>,
+    kernel: &Path,
+    name: &str,
+) -> Result<(PathBuf, Machine), Error> {
+    let root_task = build_app(workspace, bare, app)?;
     let loader = build_loader(workspace, bare)?;
-    let image = output_dir(workspace).join(format!("{}-{}", app.package(), flavour.file()));
+    let image = output_dir(workspace).join(name);
     let parts = Parts {
         loader: &loader,
-        kernel: &kernel,
+        kernel,
         root_task: &root_task,
         device_tree: None,
     };

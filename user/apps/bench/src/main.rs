@@ -1,0 +1,88 @@
+//! The benchmark root task: how many instructions the kernel takes for its system calls, with the other side in an address space of its
+//! own. `cargo xtask bench qemu` starts it with a command line ([`arguments`]) and reads its rows ([`report`]). The exit code is 0 only
+//! if all rows were measured.
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+mod arguments;
+mod partner;
+mod report;
+mod sample;
+mod workloads;
+
+use arguments::Arguments;
+use baton_counting::Fpu;
+use baton_runtime::process::SpawnError;
+use baton_runtime::sel4::abi::TCB_FLAG_FPU_DISABLED;
+use baton_runtime::{Root, Window, device, println};
+use workloads::{Bench, WORKLOADS};
+
+baton_runtime::root_task!(main);
+
+/// Who uses the floating-point unit, with the variant's name.
+const VARIANTS: [(&str, bool, Fpu); 3] = [
+    ("fpu_off", false, Fpu::Leave),
+    ("fpu_on", true, Fpu::Leave),
+    ("fpu_used", true, Fpu::Use),
+];
+
+fn main(root: Root) -> u16 {
+    let booted = baton_counting::instret();
+    let mut allocator = root.allocator();
+    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
+    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
+        println!("neither console nor power switch: {error}");
+        return 2;
+    }
+    let arguments = match Arguments::read(&root) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            println!("the command line: {error}");
+            return 2;
+        }
+    };
+    match measure(&root, allocator, window, &arguments, booted) {
+        Ok(()) => 0,
+        Err(error) => {
+            println!("the benchmark could not be set up: {error}");
+            1
+        }
+    }
+}
+
+fn measure(
+    root: &Root,
+    allocator: baton_runtime::Allocator,
+    window: Window,
+    arguments: &Arguments<'_>,
+    booted: u64,
+) -> Result<(), SpawnError> {
+    let mut bench = Bench::prepare(root, allocator, window, arguments.rounds)?;
+    report::begin();
+    let mut rows = 0;
+    if let Some(entered) = arguments.kernel_entered {
+        report::boot(booted - entered);
+        rows += 1;
+    }
+    for (variant, enabled, fpu) in VARIANTS {
+        if !arguments.wants_variant(variant) {
+            continue;
+        }
+        let (clear, set) = if enabled {
+            (TCB_FLAG_FPU_DISABLED, 0)
+        } else {
+            (0, TCB_FLAG_FPU_DISABLED)
+        };
+        bench.set_flags(clear, set)?;
+        for workload in WORKLOADS {
+            if arguments.wants_workload(workload.name) {
+                let summary = bench.run(workload, fpu)?.summary();
+                report::row(workload.name, variant, &summary);
+                rows += 1;
+            }
+        }
+    }
+    report::end(rows);
+    Ok(())
+}

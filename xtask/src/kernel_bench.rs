@@ -1,0 +1,302 @@
+//! `cargo xtask bench qemu`: how many instructions the kernel takes for its system calls, beside upstream's.
+//!
+//! The benchmark root task (`user/apps/bench`) runs in QEMU on each kernel that is to be measured, the same file on all of them, and reports
+//! rows on the console.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::bare::Bare;
+use crate::elf_size;
+use crate::error::Error;
+use crate::kernel::{Flavour, build_kernel};
+use crate::kernel_plot;
+use crate::kernel_rows::{Row, Rows, UPSTREAM, parse_report};
+use crate::kernel_targets::{self, NO_FASTPATH, VARIANTS, WORKLOADS};
+use crate::process::{Workspace, capture_until, last_lines};
+use crate::qemu::Machine;
+use crate::user::{BENCH, image_on};
+
+/// Rounds to warm up, and rounds to measure.
+const ROUNDS: u32 = 1000;
+/// The same for a first impression.
+const QUICK_ROUNDS: u32 = 100;
+/// A run takes less than half a minute on a slow machine; after this it hangs.
+const LIMIT_S: u64 = 600;
+
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Fewer rounds, and not the kernel without fast path.
+    pub quick: bool,
+    /// These workloads only; all when empty.
+    pub only: Vec<String>,
+    /// This kernel instead of the one that is built.
+    pub kernel: Option<PathBuf>,
+    /// Upstream's kernel, to be measured as well.
+    pub reference: Option<PathBuf>,
+    /// Upstream's kernel, built without its fast path.
+    pub reference_no_fastpath: Option<PathBuf>,
+}
+
+impl Options {
+    /// Whether everything is measured that belongs into the results.
+    fn is_whole(&self) -> bool {
+        !self.quick && self.only.is_empty() && self.kernel.is_none()
+    }
+}
+
+/// A kernel to measure.
+struct Subject {
+    kernel: PathBuf,
+    /// What the names of its variants begin with.
+    prefix: &'static str,
+    /// Whether it has no fast path.
+    slow_only: bool,
+}
+
+/// Measures, writes `bench/qemu.csv` into the target directory, and prints the figures beside upstream's. What is less than everything goes
+/// to `bench/qemu-part.csv`.
+///
+/// # Errors
+/// `Usage` for a workload that does not exist; those of building; that a kernel did not come through the benchmark.
+pub fn bench_qemu(workspace: &Workspace, options: &Options) -> Result<(), Error> {
+    if let Some(unknown) = options
+        .only
+        .iter()
+        .find(|name| WORKLOADS.iter().all(|workload| workload.name != **name))
+    {
+        let names = WORKLOADS.map(|workload| workload.name).join(", ");
+        return Err(Error::Usage(format!(
+            "there is no workload `{unknown}`; the workloads are {names}"
+        )));
+    }
+    let dir = workspace.target.join("bench");
+    fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
+    let whole = options.is_whole();
+    let csv = dir.join(if whole { "qemu.csv" } else { "qemu-part.csv" });
+    // Figures of an earlier run must not pass for this one's.
+    if csv.exists() {
+        fs::remove_file(&csv).map_err(Error::file("remove", &csv))?;
+    }
+    let bare = Bare::find(workspace)?;
+    let mut rows = Rows::default();
+    for subject in subjects(workspace, &bare, options)? {
+        for row in measure(workspace, &bare, &subject, options)? {
+            rows.push(row).map_err(Error::Check)?;
+        }
+    }
+    fs::write(&csv, rows.to_csv()).map_err(Error::file("write", &csv))?;
+    println!("{}", csv.display());
+    show(&rows, &dir)?;
+    if !whole {
+        println!("This is a part of the measurement only.");
+    }
+    Ok(())
+}
+
+/// Draws the plot of a results file into `dir`, and prints the figures beside upstream's.
+///
+/// # Errors
+/// `Csv` or `Plot`.
+pub fn plot(text: &str, dir: &Path) -> Result<(), Error> {
+    show(&Rows::parse(text)?, dir)
+}
+
+fn show(rows: &Rows, dir: &Path) -> Result<(), Error> {
+    kernel_plot::plot(rows, dir)?;
+    print!("\n{}", kernel_targets::table(rows));
+    Ok(())
+}
+
+/// The kernels to measure.
+fn subjects(workspace: &Workspace, bare: &Bare, options: &Options) -> Result<Vec<Subject>, Error> {
+    let mut subjects = Vec::new();
+    let mut add = |kernel, prefix, slow_only| {
+        subjects.push(Subject {
+            kernel,
+            prefix,
+            slow_only,
+        });
+    };
+    match &options.kernel {
+        Some(kernel) => add(kernel.clone(), "", false),
+        None => {
+            add(build_kernel(workspace, bare, Flavour::Release)?, "", false);
+            if !options.quick {
+                add(build_kernel(workspace, bare, Flavour::SlowOnly)?, "", true);
+            }
+        }
+    }
+    if let Some(kernel) = &options.reference {
+        add(kernel.clone(), UPSTREAM, false);
+    }
+    if let Some(kernel) = &options.reference_no_fastpath {
+        add(kernel.clone(), UPSTREAM, true);
+    }
+    Ok(subjects)
+}
+
+/// Measures one kernel.
+fn measure(
+    workspace: &Workspace,
+    bare: &Bare,
+    subject: &Subject,
+    options: &Options,
+) -> Result<Vec<Row>, Error> {
+    let Subject {
+        kernel,
+        prefix,
+        slow_only,
+    } = subject;
+    let name = format!(
+        "bench-{prefix}{}.elf",
+        if *slow_only { NO_FASTPATH } else { "release" }
+    );
+    let (image, machine) = image_on(workspace, bare, BENCH, kernel, &name)?;
+    let machine = Machine {
+        count_instructions: true,
+        ..machine
+    };
+    let mut boot = machine.boot(&image)?;
+    boot.arg("-append").arg(command_line(subject, options));
+    let deadline = Instant::now() + Duration::from_secs(LIMIT_S);
+    let output = capture_until(&mut boot, deadline, LIMIT_S)?;
+    let refused = |reason: String| {
+        Error::Check(format!(
+            "{} did not come through the benchmark: {reason}. The last that was printed:\n{}",
+            kernel.display(),
+            last_lines(&output, 12)
+        ))
+    };
+    let mut rows = parse_report(&output).map_err(refused)?;
+    check_whole(&rows, *slow_only, options).map_err(refused)?;
+    for row in &mut rows {
+        if *slow_only {
+            row.variant = NO_FASTPATH.to_owned();
+        }
+        row.variant.insert_str(0, prefix);
+    }
+    if !slow_only {
+        rows.extend(size_of(kernel, prefix)?);
+    }
+    Ok(rows)
+}
+
+/// What the root task is told.
+fn command_line(subject: &Subject, options: &Options) -> String {
+    let rounds = if options.quick { QUICK_ROUNDS } else { ROUNDS };
+    let mut line = format!("rounds={rounds}");
+    if subject.slow_only {
+        // The fast path's own comparison is without floating point.
+        line += " variants=fpu_off";
+    }
+    if !options.only.is_empty() {
+        line += " workloads=";
+        line += &options.only.join(",");
+    }
+    line
+}
+
+/// Whether a kernel's rows are all that were asked for.
+fn check_whole(rows: &[Row], slow_only: bool, options: &Options) -> Result<(), String> {
+    let variants = if slow_only {
+        &VARIANTS[..1]
+    } else {
+        &VARIANTS[..3]
+    };
+    for workload in &WORKLOADS {
+        if !options.only.is_empty() && options.only.iter().all(|name| name != workload.name) {
+            continue;
+        }
+        for variant in variants {
+            let is_it = |row: &&Row| row.workload == workload.name && row.variant == *variant;
+            match rows.iter().filter(is_it).count() {
+                1 => {}
+                n => return Err(format!("{} {variant} has {n} rows", workload.name)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows for the size of a kernel.
+fn size_of(kernel: &Path, prefix: &str) -> Result<Vec<Row>, Error> {
+    let file = fs::read(kernel).map_err(Error::file("read", kernel))?;
+    let size = elf_size::size(&file).ok_or_else(|| {
+        Error::Check(format!(
+            "{} has no sections whose sizes could be told",
+            kernel.display()
+        ))
+    })?;
+    let row = |(metric, bytes): (&str, u64)| Row {
+        workload: "image".to_owned(),
+        variant: format!("{prefix}release"),
+        outstanding: 1,
+        metric: metric.to_owned(),
+        value: bytes as f64,
+        unit: "bytes".to_owned(),
+    };
+    let metrics = [
+        ("text", size.text),
+        ("data", size.data),
+        ("bss", size.bss),
+        ("loaded", size.loaded),
+    ];
+    Ok(metrics.map(row).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(workload: &str, variant: &str) -> Row {
+        Row {
+            workload: workload.to_owned(),
+            variant: variant.to_owned(),
+            outstanding: 1,
+            metric: "instructions".to_owned(),
+            value: 1.0,
+            unit: "instructions".to_owned(),
+        }
+    }
+
+    #[test]
+    fn missing_row_is_named() {
+        let options = Options {
+            only: vec!["call".to_owned()],
+            ..Options::default()
+        };
+        let mut rows: Vec<Row> = VARIANTS[..3].iter().map(|v| row("call", v)).collect();
+        assert_eq!(check_whole(&rows, false, &options), Ok(()));
+        rows.pop();
+        let error = check_whole(&rows, false, &options).expect_err("one is missing");
+        assert_eq!(error, "call fpu_used has 0 rows");
+        assert_eq!(check_whole(&rows, true, &options), Ok(()));
+        assert!(check_whole(&rows, true, &Options::default()).is_err());
+    }
+
+    #[test]
+    fn root_task_is_told_what_was_asked_for() {
+        let options = Options {
+            quick: true,
+            only: vec!["call".to_owned(), "signal".to_owned()],
+            ..Options::default()
+        };
+        let subject = |slow_only| Subject {
+            kernel: PathBuf::new(),
+            prefix: "",
+            slow_only,
+        };
+        assert_eq!(
+            command_line(&subject(true), &options),
+            "rounds=100 variants=fpu_off workloads=call,signal"
+        );
+        assert_eq!(
+            command_line(&subject(false), &Options::default()),
+            "rounds=1000"
+        );
+        assert!(!options.is_whole() && Options::default().is_whole());
+    }
+}

@@ -1,0 +1,221 @@
+//! What the kernel's figures are compared with, and whether they reach it.
+
+use std::fmt::Write;
+
+use crate::kernel_rows::{Rows, UPSTREAM};
+
+/// What each figure must be at most, as a part of upstream's.
+const BOUND: f64 = 1.0;
+/// What is aimed at.
+const AIM: f64 = 0.8;
+
+/// What is measured without floating point, with it enabled, with both sides using it, and on a kernel without fast path.
+pub const VARIANTS: [&str; 4] = ["fpu_off", "fpu_on", "fpu_used", NO_FASTPATH];
+/// The variant of a kernel that was built without its fast path.
+pub const NO_FASTPATH: &str = "no_fastpath";
+
+/// A workload, with what upstream's kernel (version 16, release) took for it in an earlier measurement by the same method: without
+/// floating point, with it enabled, and without fast path. Those figures include up to 27 instructions of user mode around the system call,
+/// so a measurement in the same run goes before them.
+#[derive(Debug)]
+pub struct Workload {
+    /// Its name in the results.
+    pub name: &'static str,
+    recorded: [Option<u32>; 3],
+}
+
+const fn workload(name: &'static str, off: u32, on: u32, without: u32) -> Workload {
+    const fn known(figure: u32) -> Option<u32> {
+        if figure == 0 { None } else { Some(figure) }
+    }
+    Workload {
+        name,
+        recorded: [known(off), known(on), known(without)],
+    }
+}
+
+/// All workloads, in the order of the results; 0 is a figure that was not recorded.
+pub const WORKLOADS: [Workload; 14] = [
+    workload("call", 249, 335, 871),
+    workload("reply_recv", 289, 373, 860),
+    workload("round_trip_0", 546, 719, 1730),
+    workload("round_trip_4", 592, 765, 0),
+    workload("round_trip_5", 1832, 2004, 0),
+    workload("round_trip_8", 1868, 2040, 0),
+    workload("round_trip_16", 1964, 2136, 0),
+    workload("round_trip_120", 3212, 3384, 0),
+    workload("signal", 434, 436, 0),
+    workload("signal_wait", 1965, 2141, 0),
+    workload("yield_pair", 849, 1021, 0),
+    workload("set_tls_base", 803, 808, 0),
+    workload("page_map", 746, 0, 0),
+    workload("copy_delete", 1746, 1750, 0),
+];
+
+/// Where upstream's figure comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reference {
+    /// The same run.
+    Measured(f64),
+    /// An earlier measurement.
+    Recorded(f64),
+}
+
+impl Reference {
+    /// The figure.
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Measured(value) | Self::Recorded(value) => value,
+        }
+    }
+}
+
+impl Workload {
+    /// What upstream's kernel takes.
+    pub fn reference(&self, rows: &Rows, variant: &str) -> Option<Reference> {
+        let measured = rows.get(self.name, &format!("{UPSTREAM}{variant}"), "instructions");
+        if let Some(value) = measured {
+            return Some(Reference::Measured(value));
+        }
+        // Upstream's kernel switches floating-point registers whenever a thread may use them, so using them costs it nothing more.
+        let recorded = match variant {
+            "fpu_off" => self.recorded[0],
+            "fpu_on" | "fpu_used" => self.recorded[1],
+            NO_FASTPATH => self.recorded[2],
+            _ => None,
+        };
+        recorded.map(|value| Reference::Recorded(value.into()))
+    }
+}
+
+/// The table of all figures beside upstream's, and a last line that counts.
+pub fn table(rows: &Rows) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{:<16} {:<12} {:>9} {:>9} {:<9} {:>6}",
+        "workload", "variant", "Baton", "upstream", "", "ratio"
+    );
+    let (mut met, mut aimed, mut missed, mut unknown) = (0, 0, 0, 0);
+    for workload in &WORKLOADS {
+        for variant in VARIANTS {
+            let Some(ours) = rows.get(workload.name, variant, "instructions") else {
+                continue;
+            };
+            let _ = write!(text, "{:<16} {variant:<12} {ours:>9}", workload.name);
+            let Some(reference) = workload.reference(rows, variant) else {
+                unknown += 1;
+                let _ = writeln!(text, " {:>9} nothing to compare with", "-");
+                continue;
+            };
+            let source = match reference {
+                Reference::Measured(_) => "",
+                Reference::Recorded(_) => "recorded",
+            };
+            let ratio = ours / reference.value();
+            let verdict = if ratio <= AIM {
+                aimed += 1;
+                "met, aim reached"
+            } else if ratio <= BOUND {
+                met += 1;
+                "met"
+            } else {
+                missed += 1;
+                "MISSED"
+            };
+            let _ = writeln!(
+                text,
+                " {:>9} {source:<9} {ratio:>6.2}  {verdict}",
+                reference.value()
+            );
+        }
+    }
+    for (workload, metrics) in SIZES {
+        for metric in metrics {
+            let Some(ours) = rows.get(workload, "release", metric) else {
+                continue;
+            };
+            let theirs = rows.get(workload, &format!("{UPSTREAM}release"), metric);
+            let _ = write!(text, "{workload:<16} {metric:<12} {ours:>9}");
+            let _ = match theirs {
+                Some(theirs) if theirs > 0.0 => {
+                    writeln!(text, " {theirs:>9} {:<9} {:>6.2}", "", ours / theirs)
+                }
+                _ => writeln!(text, " {:>9}", "-"),
+            };
+        }
+    }
+    let _ = writeln!(
+        text,
+        "targets (at most upstream's, aim {AIM}): {} met, {aimed} of them with the aim reached, {missed} MISSED, {unknown} without a reference",
+        met + aimed
+    );
+    text
+}
+
+/// What is compared without a target.
+const SIZES: [(&str, &[&str]); 2] = [
+    ("boot", &["instructions"]),
+    ("image", &["text", "data", "bss", "loaded"]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn figures_are_judged_by_upstreams() {
+        let rows = Rows::parse(
+            "call,fpu_off,1,instructions,250,instructions\n\
+             call,upstream_fpu_off,1,instructions,250,instructions\n\
+             call,fpu_used,1,instructions,200,instructions\n\
+             round_trip_4,no_fastpath,1,instructions,1200,instructions\n\
+             signal,fpu_on,1,instructions,437,instructions\n\
+             image,release,1,text,100,bytes\n",
+        )
+        .expect("rows");
+        let table = table(&rows);
+        let line = |start: &str| {
+            let mut lines = table.lines();
+            lines
+                .find(|line| line.starts_with(start))
+                .expect(start)
+                .to_owned()
+        };
+        assert!(
+            line("call             fpu_off").ends_with("1.00  met"),
+            "{table}"
+        );
+        assert!(
+            line("call             fpu_used").ends_with("recorded    0.60  met, aim reached"),
+            "{table}"
+        );
+        assert!(line("signal").ends_with("1.00  MISSED"), "{table}");
+        assert!(
+            line("round_trip_4").ends_with("nothing to compare with"),
+            "{table}"
+        );
+        assert!(line("image").ends_with('-'), "{table}");
+        assert!(
+            line("targets").ends_with(
+                "2 met, 1 of them with the aim reached, 1 MISSED, 1 without a reference"
+            ),
+            "{table}"
+        );
+    }
+
+    /// The root task has the same workloads.
+    #[test]
+    fn workloads_are_those_of_the_root_task() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let path = root.join("user/apps/bench/src/workloads.rs");
+        let source = fs::read_to_string(path).expect("the workloads");
+        let (_, list) = source.split_once("pub const WORKLOADS").expect("the list");
+        let (list, _) = list.split_once("];").expect("its end");
+        let theirs: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+        assert_eq!(theirs, WORKLOADS.map(|workload| workload.name));
+    }
+}
