@@ -154,6 +154,59 @@ pub fn table(rows: &Rows) -> String {
     text
 }
 
+/// The same figures as a table for a page: for each variant ours, upstream's and the ratio.
+pub fn markdown(rows: &Rows) -> String {
+    let mut text = String::from("| workload |");
+    for variant in VARIANTS {
+        // Writing to a String cannot fail.
+        let _ = write!(text, " `{variant}` | seL4 | ratio |");
+    }
+    text += "\n| --- |";
+    text += &" ---: | ---: | ---: |".repeat(VARIANTS.len());
+    text.push('\n');
+    for workload in &WORKLOADS {
+        let _ = write!(text, "| `{}` |", workload.name);
+        for variant in VARIANTS {
+            let ours = rows.get(workload.name, variant, "instructions");
+            let theirs = workload.reference(rows, variant).map(Reference::value);
+            let ratio = ours.zip(theirs).map(|(ours, theirs)| ours / theirs);
+            let ratio = ratio.map(|ratio| format!("{ratio:.2}"));
+            for cell in [
+                ours.map(|n| n.to_string()),
+                theirs.map(|n| n.to_string()),
+                ratio,
+            ] {
+                let _ = write!(text, " {} |", cell.unwrap_or_default());
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Sizes and boot as a table for a page.
+pub fn markdown_sizes(rows: &Rows) -> String {
+    let mut text = String::from("| | Baton | seL4 | ratio |\n| --- | ---: | ---: | ---: |\n");
+    for (workload, metrics) in SIZES {
+        for metric in metrics {
+            let ours = rows.get(workload, "release", metric);
+            let theirs = rows.get(workload, &format!("{UPSTREAM}release"), metric);
+            let ratio = ours.zip(theirs).filter(|(_, theirs)| *theirs > 0.0);
+            let ratio = ratio.map(|(ours, theirs)| format!("{:.2}", ours / theirs));
+            let _ = write!(text, "| `{workload}`, {metric} |");
+            for cell in [
+                ours.map(|n| n.to_string()),
+                theirs.map(|n| n.to_string()),
+                ratio,
+            ] {
+                let _ = write!(text, " {} |", cell.unwrap_or_default());
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
 /// What is compared without a target.
 const SIZES: [(&str, &[&str]); 2] = [
     ("boot", &["instructions"]),
@@ -205,6 +258,18 @@ mod tests {
             ),
             "{table}"
         );
+    }
+
+    /// The page must not fall behind the results beside it.
+    #[test]
+    fn page_has_the_tables_of_its_results() {
+        let bench = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bench");
+        let csv = fs::read_to_string(bench.join("qemu.csv")).expect("the results");
+        let page = fs::read_to_string(bench.join("kernel.md")).expect("the page");
+        let rows = Rows::parse(&csv).expect("rows");
+        for table in [markdown(&rows), markdown_sizes(&rows)] {
+            assert!(page.contains(&table), "the page should have\n{table}");
+        }
     }
 
     /// The root task has the same workloads.

@@ -12,6 +12,7 @@ use crate::bare::Bare;
 use crate::error::Error;
 use crate::fuzz;
 use crate::kernel::Flavour;
+use crate::kernel_bench;
 use crate::links;
 use crate::process::{Workspace, run_until};
 use crate::tools::Nightly;
@@ -95,6 +96,11 @@ pub const STAGES: &[Stage] = &[
         name: "qemu",
         about: "the test root task on each kernel, in QEMU",
         work: qemu,
+    },
+    Stage {
+        name: "bench-qemu",
+        about: "the benchmark root task comes through, whatever it measures",
+        work: bench_qemu,
     },
     Stage {
         name: "loom",
@@ -273,6 +279,16 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         context.run(&mut boot)?;
     }
     Ok(Outcome::Passed)
+}
+
+fn bench_qemu(context: &Context) -> Result<Outcome, Error> {
+    let workspace = &context.workspace;
+    let through =
+        Bare::find(workspace).and_then(|bare| kernel_bench::comes_through(workspace, &bare));
+    match through {
+        Ok(()) => Ok(Outcome::Passed),
+        Err(error) => not_run(error),
+    }
 }
 
 /// The packages in `crates/` that run on the target; procedural macros run in the compiler.

@@ -6,8 +6,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod command_line;
 pub mod elf;
 pub mod fdt;
+#[cfg(test)]
+mod fdt_writer;
 pub mod hardware;
 pub mod payload;
 pub mod placement;

@@ -7,6 +7,10 @@
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 
+use baton_boot::command_line::count_digits;
+
+use crate::memory;
+
 /// What the kernel is told, and where it is entered.
 pub struct Entry {
     /// Virtual address of its first instruction.
@@ -27,6 +31,8 @@ pub struct Entry {
     pub device_tree: u64,
     /// Its bytes.
     pub device_tree_size: u64,
+    /// Physical address where the count of retired instructions is wanted, as digits.
+    pub count_place: Option<u64>,
     /// The hart that boots.
     pub hart: u64,
 }
@@ -60,6 +66,10 @@ global_asm!(
 /// Turns paging on and enters the kernel.
 pub fn kernel(entry: &Entry) -> ! {
     let root = map(entry);
+    if let Some(place) = entry.count_place {
+        // Last, so that hardly anything of the loader is counted as the kernel's.
+        memory::copy(&count_digits(instret()), place);
+    }
     // SAFETY: the loader is mapped at its own addresses, so that execution goes on behind the write to satp; the
     // kernel is mapped at its entry and takes these registers. Nothing returns.
     unsafe {
@@ -86,12 +96,20 @@ pub fn kernel(entry: &Entry) -> ! {
     }
 }
 
+/// Instructions retired so far.
+fn instret() -> u64 {
+    let count;
+    // SAFETY: only reads a counter. The firmware lets the supervisor read it, and it is asked for.
+    unsafe { asm!("rdinstret {0}", out(reg) count, options(nomem, nostack, preserves_flags)) };
+    count
+}
+
 /// Fills the tables, and returns the physical address of the root.
 fn map(entry: &Entry) -> u64 {
     // SAFETY: one hart, called once; nothing else refers to the tables, and paging is still off.
     let (root, window) = unsafe { (&mut *ROOT.0.get(), &mut *KERNEL_WINDOW.0.get()) };
     let leaf = |address: u64| (address >> 12 << 10) | LEAF;
-    let loader = crate::memory::loader_start();
+    let loader = memory::loader_start();
     if let Some(own) = root.get_mut(index(loader, 30)) {
         *own = leaf(loader & !((1 << 30) - 1));
     }

@@ -14,6 +14,7 @@ mod enter;
 mod memory;
 mod sbi;
 
+use baton_boot::command_line;
 use baton_boot::elf::{Elf, ElfError};
 use baton_boot::fdt::{self, Fdt, FdtError};
 use baton_boot::hardware::Hardware;
@@ -129,8 +130,21 @@ fn load(hart: u64, firmware_tree: u64, finisher: &mut Option<u64>) -> Result<Ent
         root_task_entry: root_task.entry(),
         device_tree: placement.device_tree,
         device_tree_size: device_tree.len() as u64,
+        count_place: count_place(&tree, device_tree, placement.device_tree),
         hart,
     })
+}
+
+/// The physical address of the digits in the command line that are to be replaced, in the copy of the device tree at `at`.
+fn count_place(tree: &Fdt<'_>, device_tree: &[u8], at: u64) -> Option<u64> {
+    let line = command_line::command_line(tree)?;
+    let place = command_line::count_place(line)?;
+    // The command line is a part of the tree's bytes.
+    let line_at = line
+        .as_ptr()
+        .addr()
+        .checked_sub(device_tree.as_ptr().addr())?;
+    at.checked_add((line_at + place) as u64)
 }
 
 #[panic_handler]

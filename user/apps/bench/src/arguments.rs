@@ -1,5 +1,6 @@
 //! The command line, which the firmware's device tree hands through: words `KEY=VALUE`.
 
+use baton_boot::command_line::{COUNT_KEY, command_line};
 use baton_runtime::Root;
 use core::fmt;
 
@@ -47,15 +48,7 @@ impl<'a> Arguments<'a> {
     /// What is wrong with it.
     pub fn read(root: &Root) -> Result<Arguments<'static>, ArgumentError<'static>> {
         let tree = root.device_tree().ok_or(ArgumentError::NoDeviceTree)?;
-        let mut line = "";
-        let walked = tree.walk(|node| {
-            if node.depth == 1 && node.name == "chosen" {
-                let bytes = node.property("bootargs").unwrap_or_default();
-                let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-                line = core::str::from_utf8(text).unwrap_or_default();
-            }
-        });
-        walked.map_err(|_| ArgumentError::NoDeviceTree)?;
+        let line = command_line(&tree).unwrap_or_default();
         Arguments::parse(line)
     }
 
@@ -76,13 +69,16 @@ impl<'a> Arguments<'a> {
                 }
                 Some(("workloads", names)) => arguments.workloads = Some(names),
                 Some(("variants", names)) => arguments.variants = Some(names),
-                Some(("kernel-entered-at", number)) => {
-                    let number = u64::from_str_radix(number, 16);
-                    let number = number.map_err(|_| ArgumentError::BadNumber(word))?;
-                    // Zeros are what the loader should have replaced.
-                    arguments.kernel_entered = Some(number).filter(|&number| number != 0);
-                }
-                _ => return Err(ArgumentError::Unknown(word)),
+                _ => match word.strip_prefix(COUNT_KEY) {
+                    Some(digits) => {
+                        // Zeros are what the loader should have replaced.
+                        let count = u64::from_str_radix(digits, 16);
+                        let count = count.ok().filter(|&count| count != 0);
+                        arguments.kernel_entered =
+                            Some(count.ok_or(ArgumentError::BadNumber(word))?);
+                    }
+                    None => return Err(ArgumentError::Unknown(word)),
+                },
             }
         }
         Ok(arguments)
