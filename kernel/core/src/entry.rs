@@ -26,6 +26,9 @@ impl<M: Machine> Kernel<'_, M> {
     /// An exception of the running thread: `cause` as `scause` has it, `value` as `stval`.
     pub fn handle_exception(self, cause: u64, value: u64) {
         if let Some(current) = self.current() {
+            if self.wants_fpu(current, cause) {
+                return;
+            }
             let fault = self.vm_fault(cause, value).unwrap_or(Fault::UserException {
                 number: cause,
                 code: 0,

@@ -29,6 +29,7 @@ mod endpoint;
 mod entry;
 pub mod error;
 mod fault;
+mod fpu;
 mod invocation;
 mod irq;
 mod machine;

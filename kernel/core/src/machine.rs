@@ -56,13 +56,17 @@ pub trait Machine {
 
     // -- Floating point ------------------------------------------------------------------------------------------
 
-    /// Whether the user may use the floating-point unit from now on; if not, instructions for it fault.
+    /// Turns the floating-point unit on or off. While it is off the user's instructions for it trap as illegal ones do.
+    /// Turned on, it counts as untouched.
     fn enable_fpu(&self, enabled: bool);
+
+    /// Whether the user may have changed a register of the unit since it was turned on; only asked while it is on.
+    fn fpu_touched(&self) -> bool;
 
     /// Stores the unit's registers; only called while it is enabled.
     fn save_fpu(&self, to: &FpuState);
 
-    /// Loads the unit's registers; only called while it is enabled.
+    /// Loads the unit's registers, which then count as untouched; only called while it is enabled.
     fn load_fpu(&self, from: &FpuState);
 
     // -- Debugging -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::state::{Kernel, Queue};
 use crate::tcb::{QUEUED, ThreadState, is_runnable};
 use baton_kernel_mem::{Paddr, Tcb, reg};
-use baton_sel4_abi::{TCB_FLAG_FPU_DISABLED, TIME_SLICE_TICKS};
+use baton_sel4_abi::TIME_SLICE_TICKS;
 
 /// The running thread goes on.
 const RESUME: u64 = 0;
@@ -208,6 +208,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
             self.next_domain();
         }
         let Some(priority) = self.highest_ready() else {
+            if let Some(current) = self.current() {
+                self.leave_fpu(current);
+            }
             self.core.current.set(Paddr::NULL);
             self.machine.set_kernel_address_space();
             return;
@@ -221,44 +224,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
     #[inline]
     fn switch_to(self, tcb: &'m Tcb) {
         self.switch_vspace(tcb);
-        self.switch_fpu(tcb);
+        self.switch_fpu(self.current(), tcb);
         self.dequeue(tcb);
         self.core.current.set(self.mem.address(tcb));
-    }
-
-    /// Gives the floating-point unit to the thread, if it may use it.
-    #[inline]
-    pub(crate) fn switch_fpu(self, tcb: &'m Tcb) {
-        if tcb.flags.get() & TCB_FLAG_FPU_DISABLED != 0 {
-            self.machine.enable_fpu(false);
-            return;
-        }
-        self.machine.enable_fpu(true);
-        let owner = self.core.fpu_owner.get();
-        let address = self.mem.address(tcb);
-        if owner != address {
-            if let Some(owner) = self.mem.get_or_null::<Tcb>(owner) {
-                self.machine.save_fpu(&owner.fpu);
-            }
-            self.machine.load_fpu(&tcb.fpu);
-            self.core.fpu_owner.set(address);
-        }
-    }
-
-    /// Stores the thread's floating-point registers if they are in the unit.
-    pub(crate) fn release_fpu(self, tcb: &'m Tcb) {
-        if self.core.fpu_owner.get() == self.mem.address(tcb) {
-            self.release_fpu_of_core();
-        }
-    }
-
-    fn release_fpu_of_core(self) {
-        if let Some(owner) = self.mem.get_or_null::<Tcb>(self.core.fpu_owner.get()) {
-            self.machine.enable_fpu(true);
-            self.machine.save_fpu(&owner.fpu);
-            self.core.fpu_owner.set(Paddr::NULL);
-        }
-        self.machine.enable_fpu(false);
     }
 
     /// Prepares the current thread for going on: a system call that is to be made again starts at its instruction.
@@ -298,7 +266,10 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     /// Goes on in the domain schedule.
     fn next_domain(self) {
-        self.release_fpu_of_core();
+        // What the unit holds, and how long it takes to get it, is no other domain's business.
+        if let Some(owner) = self.mem.get_or_null::<Tcb>(self.core.fpu_owner.get()) {
+            self.release_fpu(owner);
+        }
         let schedule = &self.core.schedule;
         let mut index = self.core.schedule_index.get() + 1;
         // An entry without duration ends the schedule.

@@ -29,7 +29,7 @@ pub struct CoreState {
     pub(crate) current: Cell<Paddr>,
     /// What the scheduler is to do before the kernel is left; see `scheduler.rs`.
     pub(crate) action: Cell<u64>,
-    /// Whose registers are in the floating-point unit; null if nobody's.
+    /// Whose registers are in the floating-point unit; null if nobody's. See `fpu.rs`.
     pub(crate) fpu_owner: Cell<Paddr>,
     /// Units of work since the last look for a pending interrupt.
     pub(crate) work_units: Cell<u64>,

@@ -398,8 +398,6 @@ impl<'m, M: Machine> Kernel<'m, M> {
         tcb.flags.set(flags);
         if flags & TCB_FLAG_FPU_DISABLED != 0 {
             self.release_fpu(tcb);
-        } else if self.is_current(tcb) {
-            self.switch_fpu(tcb);
         }
         Ok(Answer::Word(flags))
     }

@@ -4,7 +4,7 @@ mod common;
 
 use baton_sel4_abi::context::{Register, USER_CONTEXT_WORDS};
 use baton_sel4_abi::{Error, Label, ObjectType, TCB_FLAG_FPU_DISABLED, TIME_SLICE_TICKS, slots};
-use common::{ROOT, START, TOP, World, next_pc, register};
+use common::{DEPTH, ROOT, START, TOP, World, next_pc, register};
 
 const TCB: u64 = slots::INIT_THREAD_TCB;
 
@@ -287,17 +287,70 @@ fn thread_local_base_is_the_thread_pointer() {
 #[test]
 fn each_thread_has_its_own_floating_point_registers() {
     let world = World::new();
-    let hardware = &world.fake.hardware;
+    let fake = &world.fake;
     let thread = world.started(TOP);
-    assert!(hardware.set_fpu_register(3, 33));
+    assert!(fake.set_fpu_register(3, 33));
     world.yield_now();
     world.assert_runs(thread);
-    assert_eq!(hardware.fpu_register(3), Some(0), "not another's");
-    assert!(hardware.set_fpu_register(3, 44));
+    assert_eq!(fake.fpu_register(3), Some(0), "not another's");
+    assert!(fake.set_fpu_register(3, 44));
     world.yield_now();
-    assert_eq!(hardware.fpu_register(3), Some(33));
+    assert_eq!(fake.fpu_register(3), Some(33));
     world.yield_now();
-    assert_eq!(hardware.fpu_register(3), Some(44));
+    assert_eq!(fake.fpu_register(3), Some(44));
+}
+
+#[test]
+fn a_thread_that_computes_traps_once_and_one_that_does_not_runs_with_the_unit_off() {
+    let world = World::new();
+    let hardware = &world.fake.hardware;
+    let thread = world.started(TOP);
+    assert_eq!(hardware.fpu_register(1), None, "it has not asked for it");
+    assert!(world.fake.set_fpu_register(1, 11));
+    world.yield_now();
+    world.assert_runs(thread);
+    assert_eq!(hardware.fpu_register(1), None, "the other has not");
+    world.yield_now();
+    assert_eq!(
+        hardware.fpu_register(1),
+        Some(11),
+        "it was switched to with it"
+    );
+    // A whole turn without touching it: it is no user any more, and keeps its registers nevertheless.
+    world.yield_now();
+    world.yield_now();
+    assert_eq!(hardware.fpu_register(1), None);
+    assert_eq!(world.fake.fpu_register(1), Some(11));
+}
+
+#[test]
+fn the_unit_is_off_behind_a_core_that_idled() {
+    let world = World::new();
+    let thread = world.started(TOP);
+    let notification = world.notification();
+    // The root task computes and waits; the other, which does not compute, is woken by an interrupt.
+    let handler = world.slot();
+    world
+        .invoke(
+            slots::IRQ_CONTROL,
+            Label::IrqIssueHandler,
+            &[10, handler, DEPTH],
+            &[ROOT],
+        )
+        .unwrap();
+    world
+        .invoke(handler, Label::IrqSetHandler, &[], &[notification])
+        .unwrap();
+    let never = world.notification();
+    world.yield_now();
+    world.assert_runs(thread);
+    world.recv(notification);
+    assert!(world.fake.set_fpu_register(1, 11));
+    world.recv(never);
+    assert!(world.fake.is_idle());
+    world.fake.interrupt(10);
+    world.assert_runs(thread);
+    assert_eq!(world.fake.hardware.fpu_register(1), None);
 }
 
 #[test]
@@ -310,17 +363,17 @@ fn a_thread_can_be_kept_from_floating_point() {
             .invoke(cap, Label::TcbSetFlags, &[clear, set], &[])
             .unwrap()
     };
-    hardware.set_fpu_register(0, 5);
+    assert!(world.fake.set_fpu_register(0, 5));
     assert_eq!(flags(thread.cap, 0, !0), [TCB_FLAG_FPU_DISABLED]);
-    world.yield_now();
-    world.assert_runs(thread);
-    assert_eq!(hardware.fpu_register(0), None);
-    world.yield_now();
-    assert_eq!(hardware.fpu_register(0), Some(5));
     assert_eq!(flags(TCB, 0, TCB_FLAG_FPU_DISABLED), [1]);
     assert_eq!(hardware.fpu_register(0), None, "at once");
     assert_eq!(flags(TCB, TCB_FLAG_FPU_DISABLED, 0), [0]);
-    assert_eq!(hardware.fpu_register(0), Some(5), "kept");
+    assert_eq!(world.fake.fpu_register(0), Some(5), "kept");
+    world.yield_now();
+    world.assert_runs(thread);
+    assert_eq!(hardware.fpu_register(0), None);
+    world.fake.exception(2, 0); // not one for a unit that it could have
+    assert_ne!(world.fake.current_address(), thread.address, "a fault");
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub struct Hardware {
     looks: Cell<u64>,
     timer_after_looks: Cell<Option<u64>>,
     fpu_enabled: Cell<bool>,
+    fpu_touched: Cell<bool>,
     /// The floating-point registers and their control register.
     fpu: FloatingPoint,
     console: RefCell<Vec<u8>>,
@@ -94,6 +95,7 @@ impl Hardware {
     pub fn set_fpu_register(&self, number: usize, value: u64) -> bool {
         if self.fpu_enabled.get() {
             self.fpu.0.borrow_mut()[number] = value;
+            self.fpu_touched.set(true);
         }
         self.fpu_enabled.get()
     }
@@ -192,6 +194,12 @@ impl Machine for Hardware {
 
     fn enable_fpu(&self, enabled: bool) {
         self.fpu_enabled.set(enabled);
+        self.fpu_touched.set(false);
+    }
+
+    fn fpu_touched(&self) -> bool {
+        assert!(self.fpu_enabled.get(), "asked while disabled");
+        self.fpu_touched.get()
     }
 
     fn save_fpu(&self, to: &FpuState) {
@@ -210,6 +218,7 @@ impl Machine for Hardware {
             *value = cell.get();
         }
         fpu[32] = from.fcsr.get();
+        self.fpu_touched.set(false);
     }
 
     fn put_byte(&self, byte: u8) {

@@ -24,6 +24,9 @@ use baton_kernel_core::mem::{Memory, Paddr, Tcb};
 use baton_kernel_core::{CoreState, Kernel};
 use memory::Backing;
 
+/// `scause` of an illegal instruction, also of one for a floating-point unit that is off.
+const ILLEGAL_INSTRUCTION: u64 = 2;
+
 /// Where the root task's image lies in physical memory: some way into the RAM.
 pub const IMAGE_START: u64 = RAM_START + 0x30_0000;
 /// Size of the image (bytes).
@@ -198,10 +201,27 @@ impl Fake {
     }
 
     /// Makes the running thread raise an exception.
+    ///
+    /// An illegal instruction traps once more if the kernel took it for one that needs the floating-point unit.
     pub fn exception(&self, cause: u64, value: u64) {
+        let was_on = self.hardware.fpu_register(0).is_some();
+        self.trap_for(cause, value);
+        if cause == ILLEGAL_INSTRUCTION && !was_on && self.hardware.fpu_register(0).is_some() {
+            self.trap_for(cause, value);
+        }
+    }
+
+    fn trap_for(&self, cause: u64, value: u64) {
         self.trap(false);
         self.kernel().handle_exception(cause, value);
         self.check();
+    }
+
+    /// Makes sure that the floating-point unit is on, if the kernel lets the running thread have it.
+    fn touch_fpu(&self) {
+        if self.hardware.fpu_register(0).is_none() {
+            self.trap_for(ILLEGAL_INSTRUCTION, 0);
+        }
     }
 
     /// What trap code does on the way in: notes where the thread goes on.

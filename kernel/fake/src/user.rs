@@ -92,6 +92,18 @@ impl Fake {
         self.kernel().handle_syscall();
     }
 
+    /// The running thread reads a floating-point register; nothing if that faults.
+    pub fn fpu_register(&self, number: usize) -> Option<u64> {
+        self.touch_fpu();
+        self.hardware.fpu_register(number)
+    }
+
+    /// The running thread writes a floating-point register; false if that faults.
+    pub fn set_fpu_register(&self, number: usize, value: u64) -> bool {
+        self.touch_fpu();
+        self.hardware.set_fpu_register(number, value)
+    }
+
     /// What the running thread has got.
     pub fn reply(&self) -> Reply {
         let tcb = self.current();

@@ -59,8 +59,10 @@ pub struct Tcb {
     pub fault: [Cell<u64>; 3],
     /// The lookup failure that a capability fault reports.
     pub lookup_failure: [Cell<u64>; 2],
+    /// Not 0 if the thread's floating-point registers are to be in the unit whenever it runs (`fpu.rs` of the core).
+    pub uses_fpu: Cell<u64>,
     /// Fills up to the slots' alignment.
-    spare: [Cell<u64>; 3],
+    spare: [Cell<u64>; 2],
     /// Capability space, address space, reply, caller, IPC buffer: see [`tcb_slot`].
     pub slots: [Slot; 5],
     /// Floating-point registers while another thread's are in the unit.

@@ -94,7 +94,9 @@ pub const SUM: u64 = 1 << 18;
 pub const MXR: u64 = 1 << 19;
 /// In `sstatus`: the state of the floating-point unit; 0 is off.
 pub const FS: u64 = 3 << 13;
-/// In `sstatus`: the unit is on, and its state is not what it was.
+/// In `sstatus`: the unit is on, and no register of it was written since this was set.
+pub const FS_CLEAN: u64 = 2 << 13;
+/// In `sstatus`: the unit is on, and a register of it may have been written.
 pub const FS_DIRTY: u64 = 3 << 13;
 
 /// In `satp`: three levels of page tables.

@@ -119,12 +119,15 @@ impl Machine for Riscv {
     fn enable_fpu(&self, enabled: bool) {
         // SAFETY: the kernel itself uses no floating point.
         unsafe {
+            csr::sstatus::clear(csr::FS);
             if enabled {
-                csr::sstatus::set(csr::FS_DIRTY);
-            } else {
-                csr::sstatus::clear(csr::FS);
+                csr::sstatus::set(csr::FS_CLEAN);
             }
         }
+    }
+
+    fn fpu_touched(&self) -> bool {
+        csr::sstatus::read() & csr::FS == csr::FS_DIRTY
     }
 
     fn save_fpu(&self, to: &FpuState) {
@@ -133,6 +136,8 @@ impl Machine for Riscv {
 
     fn load_fpu(&self, from: &FpuState) {
         fpu::load(from);
+        // SAFETY: as above.
+        unsafe { csr::sstatus::clear(csr::FS_DIRTY & !csr::FS_CLEAN) };
     }
 
     fn put_byte(&self, byte: u8) {
