@@ -270,7 +270,12 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         Ok(bare) => bare,
         Err(error) => return not_run(error),
     };
-    for flavour in [Flavour::Release, Flavour::Debug, Flavour::DebugDomains] {
+    for flavour in [
+        Flavour::Release,
+        Flavour::SlowOnly,
+        Flavour::Debug,
+        Flavour::DebugDomains,
+    ] {
         let (image, machine) = user::image_of(workspace, &bare, user::TEST, flavour)?;
         let mut boot = match machine.boot(&image) {
             Ok(boot) => boot,

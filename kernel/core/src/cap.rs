@@ -90,6 +90,15 @@ const fn first(kind: u64, address: Paddr, fields: u64) -> u64 {
     kind | (fields << KIND_BITS) | (address.value() << ADDRESS_SHIFT)
 }
 
+/// Where these rights stand in the first word of an endpoint or notification.
+#[inline(always)]
+pub(crate) const fn stored_rights(rights: CapRights) -> u64 {
+    rights.word() << KIND_BITS
+}
+
+/// Set in the first word of a reply capability if it is a master.
+pub(crate) const REPLY_MASTER: u64 = field_mask(0, 1);
+
 /// How large a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameSize {

@@ -243,6 +243,13 @@ impl<'m, M: Machine> Kernel<'m, M> {
             "the scheduler has left something undone"
         );
         for domain in 0..DOMAINS {
+            let is_ready =
+                |&priority: &usize| !self.core.ready[domain][priority].head.get().is_null();
+            let top = (0..PRIORITIES).rev().find(is_ready);
+            ensure!(
+                self.core.ready_top[domain].get() == top.map_or(0, |top| top as u64 + 1),
+                "the highest ready priority of domain {domain} is {top:?}, and another is noted"
+            );
             for priority in 0..PRIORITIES {
                 let queue = &self.core.ready[domain][priority];
                 let bit = self.core.ready_bits[domain][priority / 64].get() >> (priority % 64) & 1;
@@ -313,6 +320,11 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 "thread {at:?} waits at {blocking:?}, which does not know"
             );
         }
+        ensure!(
+            tcb.space_epoch.get() != self.core.space_epoch.get()
+                || self.space_of(tcb) == Some(tcb.space.get()),
+            "thread {at:?} remembers another address space than its own"
+        );
         let bound = Paddr::new(tcb.bound_notification.get());
         if let Some(notification) = self.mem.get_or_null::<Notification>(bound) {
             ensure!(

@@ -106,7 +106,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
 }
 
 #[inline(always)]
-fn cnode_radix(first: u64) -> u64 {
+pub(crate) fn cnode_radix(first: u64) -> u64 {
     (first >> 5) & 0x3f
 }
 

@@ -20,7 +20,7 @@ use baton_sel4_abi as abi;
 
 const REVOCABLE: u64 = 1;
 const FIRST_BADGED: u64 = 2;
-const FLAGS: u64 = REVOCABLE | FIRST_BADGED;
+pub(crate) const FLAGS: u64 = REVOCABLE | FIRST_BADGED;
 
 /// A range of physical memory by first and last byte.
 struct Extent {

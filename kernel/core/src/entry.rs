@@ -6,12 +6,22 @@
 use crate::fault::Fault;
 use crate::machine::Machine;
 use crate::state::Kernel;
+use baton_kernel_mem::Slot;
 
-impl<M: Machine> Kernel<'_, M> {
-    /// A system call (`ecall`) of the running thread; its number is in register `a7`.
+impl<'m, M: Machine> Kernel<'m, M> {
+    /// A system call (`ecall`) of the running thread; its number is in register `a7`. Any that the fast
+    /// path ([`Kernel::fast_call`], [`Kernel::fast_reply_recv`]) has not done.
     #[inline]
     pub fn handle_syscall(self) {
         self.syscall();
+        self.schedule();
+        self.activate();
+    }
+
+    /// A `Call` of the running thread whose capability is in `slot`.
+    #[inline]
+    pub fn handle_call(self, slot: &'m Slot) {
+        self.call(slot);
         self.schedule();
         self.activate();
     }

@@ -28,6 +28,7 @@ mod domain;
 mod endpoint;
 mod entry;
 pub mod error;
+mod fastpath;
 mod fault;
 mod fpu;
 mod invocation;
@@ -48,6 +49,7 @@ mod vspace;
 
 pub use baton_kernel_mem as mem;
 pub use error::{Answer, Decoded, LookupFailure, Stop, SyscallError};
+pub use fastpath::{Fast, Resume, SyscallRegisters};
 pub use fault::Fault;
 pub use invocation::Invocation;
 pub use machine::Machine;

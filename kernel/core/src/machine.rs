@@ -9,10 +9,13 @@ use baton_kernel_mem::{FpuState, Paddr};
 pub trait Machine {
     // -- Address spaces ------------------------------------------------------------------------------------------
 
-    /// Translates user addresses by the page table at `root` from now on, under the identifier `asid`.
+    /// The address space whose page table is at `root` and whose identifier is `asid`, as one word.
     ///
     /// The upper half of `root` holds the kernel's own mappings (see [`Machine::kernel_entry`]).
-    fn set_address_space(&self, root: Paddr, asid: u64);
+    fn address_space(&self, root: Paddr, asid: u64) -> u64;
+
+    /// Translates user addresses by that address space from now on: what [`Machine::address_space`] made of it.
+    fn set_address_space(&self, space: u64);
 
     /// Translates by the kernel's own page table, which maps nothing for users.
     fn set_kernel_address_space(&self);

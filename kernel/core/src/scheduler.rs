@@ -5,7 +5,7 @@
 //! *candidate* as long as it is the only one, so that a rendezvous switches to it without touching any queue.
 //!
 //! Invariants: a thread is in a ready queue only if its `QUEUED` flag is set; each queue's bit is set while it is not
-//! empty; the candidate is runnable, in no queue, and of the current domain. Reference manual, section 6.1.
+//! empty, and the highest of them is noted; the candidate is runnable, in no queue, and of the current domain. Reference manual, section 6.1.
 
 use crate::config::{DOMAIN_SCHEDULE_LENGTH, DOMAINS, PRIORITIES};
 use crate::machine::Machine;
@@ -13,6 +13,7 @@ use crate::state::{Kernel, Queue};
 use crate::tcb::{QUEUED, ThreadState, is_runnable};
 use baton_kernel_mem::{Paddr, Tcb, reg};
 use baton_sel4_abi::TIME_SLICE_TICKS;
+use core::cell::Cell;
 
 /// The running thread goes on.
 const RESUME: u64 = 0;
@@ -103,25 +104,32 @@ impl<'m, M: Machine> Kernel<'m, M> {
     fn mark(self, domain: usize, priority: usize) {
         let bits = &self.core.ready_bits[domain][priority / 64];
         bits.set(bits.get() | 1 << (priority % 64));
+        let top = &self.core.ready_top[domain];
+        if priority as u64 >= top.get() {
+            top.set(priority as u64 + 1);
+        }
     }
 
     #[inline(always)]
     fn unmark(self, domain: usize, priority: usize) {
         let bits = &self.core.ready_bits[domain][priority / 64];
         bits.set(bits.get() & !(1 << (priority % 64)));
+        let top = &self.core.ready_top[domain];
+        if priority as u64 + 1 == top.get() {
+            top.set(top_of(&self.core.ready_bits[domain]));
+        }
     }
 
-    /// The highest priority of which a thread is ready in the current domain.
+    /// One more than the highest priority of which a thread is ready in the current domain; 0 if none is.
     #[inline(always)]
-    fn highest_ready(self) -> Option<usize> {
-        let domain = domain_index(self.core.domain.get());
-        for (group, bits) in self.core.ready_bits[domain].iter().enumerate().rev() {
-            let bits = bits.get();
-            if bits != 0 {
-                return Some(group * 64 + highest_bit(bits));
-            }
-        }
-        None
+    fn ready_top(self) -> u64 {
+        self.core.ready_top[domain_index(self.core.domain.get())].get()
+    }
+
+    /// Whether a thread of a higher priority is ready in the current domain.
+    #[inline(always)]
+    pub(crate) fn is_ready_above(self, priority: u64) -> bool {
+        self.ready_top() > priority + 1
     }
 
     /// Lets a thread run that has just become ready, if its priority allows.
@@ -183,11 +191,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
             let candidate: &Tcb = self.mem.get(Paddr::new(action));
             let priority = candidate.priority.get();
             let lower = current.is_none_or(|current| priority < current.priority.get());
-            if lower
-                && self
-                    .highest_ready()
-                    .is_some_and(|highest| highest as u64 > priority)
-            {
+            if lower && self.is_ready_above(priority) {
                 self.enqueue(candidate);
                 self.choose_new();
             } else if was_runnable
@@ -207,7 +211,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if DOMAINS > 1 && self.core.domain_time.get() == 0 {
             self.next_domain();
         }
-        let Some(priority) = self.highest_ready() else {
+        let Some(priority) = self.ready_top().checked_sub(1) else {
             if let Some(current) = self.current() {
                 self.leave_fpu(current);
             }
@@ -216,7 +220,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
             return;
         };
         let domain = domain_index(self.core.domain.get());
-        let head = self.core.ready[domain][priority % PRIORITIES].head.get();
+        let head = self.core.ready[domain][priority as usize % PRIORITIES]
+            .head
+            .get();
         self.switch_to(self.mem.get(head));
     }
 
@@ -324,6 +330,16 @@ impl<'m, M: Machine> Kernel<'m, M> {
 fn domain_index(domain: u64) -> usize {
     const { assert!(DOMAINS.is_power_of_two()) };
     domain as usize & (DOMAINS - 1)
+}
+
+/// One more than the number of the highest bit that is set in all these words; 0 if none is.
+#[inline]
+fn top_of(words: &[Cell<u64>; PRIORITIES / 64]) -> u64 {
+    let words = words.iter().map(Cell::get).enumerate().rev();
+    match words.into_iter().find(|&(_, bits)| bits != 0) {
+        Some((number, bits)) => (number * 64 + highest_bit(bits) + 1) as u64,
+        None => 0,
+    }
 }
 
 /// The number of the highest bit that is set. By halves: the instruction set has no count of leading zeros, and what is

@@ -31,6 +31,9 @@ pub struct CoreState {
     pub(crate) action: Cell<u64>,
     /// Whose registers are in the floating-point unit; null if nobody's. See `fpu.rs`.
     pub(crate) fpu_owner: Cell<Paddr>,
+    /// Counts up whenever some thread's address space may have ended or changed, so that what TCBs remember of
+    /// theirs is not used any more.
+    pub(crate) space_epoch: Cell<u64>,
     /// Units of work since the last look for a pending interrupt.
     pub(crate) work_units: Cell<u64>,
     /// The running domain.
@@ -41,6 +44,8 @@ pub struct CoreState {
     pub(crate) schedule_index: Cell<usize>,
     /// Where it starts over.
     pub(crate) schedule_start: Cell<usize>,
+    /// For each domain one more than the highest priority that has ready threads; 0 if none has.
+    pub(crate) ready_top: [Cell<u64>; DOMAINS],
     /// For each domain which priorities have ready threads.
     pub(crate) ready_bits: [[Cell<u64>; PRIORITIES / 64]; DOMAINS],
     /// ASID pools by the upper bits of the identifier.
@@ -68,11 +73,14 @@ impl CoreState {
             current: Cell::new(Paddr::NULL),
             action: Cell::new(0),
             fpu_owner: Cell::new(Paddr::NULL),
+            // A new TCB remembers nothing: its epoch is 0.
+            space_epoch: Cell::new(1),
             work_units: Cell::new(0),
             domain: Cell::new(0),
             domain_time: Cell::new(0),
             schedule_index: Cell::new(0),
             schedule_start: Cell::new(0),
+            ready_top: [const { Cell::new(0) }; DOMAINS],
             ready_bits: [const { [const { Cell::new(0) }; PRIORITIES / 64] }; DOMAINS],
             ready: [const { [const { Queue::new() }; PRIORITIES] }; DOMAINS],
             irq_table: Cell::new(Paddr::NULL),

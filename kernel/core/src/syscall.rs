@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::message::IN_REGISTERS;
 use crate::state::Kernel;
 use crate::tcb::ThreadState;
-use baton_kernel_mem::{Tcb, reg};
+use baton_kernel_mem::{Slot, Tcb, reg};
 use baton_sel4_abi::{CapRights, MessageInfo, Syscall};
 
 /// How a system call invokes a capability.
@@ -31,12 +31,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
             return;
         };
         let number = current.context.get::<{ reg::A7 }>();
-        let send = |call, block| {
-            if self.invoke(current, Manner { call, block }).is_err() {
-                // What is done so far stands; the thread makes the call again after the interrupt.
-                self.interrupt();
-            }
-        };
+        let send = |call, block| self.send(current, Manner { call, block });
         match Syscall::from_number(number as i64) {
             Some(Syscall::Call) => send(true, true),
             Some(Syscall::ReplyRecv) => {
@@ -57,9 +52,30 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
     }
 
-    /// Invokes the capability that `a0` names with the message in the registers and the buffer.
+    /// `Call` with the capability in `slot`, which was found for it.
     #[inline]
-    fn invoke(self, current: &'m Tcb, manner: Manner) -> Result<(), Preempted> {
+    pub(crate) fn call(self, slot: &'m Slot) {
+        if let Some(current) = self.current() {
+            let manner = Manner {
+                call: true,
+                block: true,
+            };
+            let pointer = current.context.get::<{ reg::A0 }>();
+            self.invoke_or_interrupt(current, slot, pointer, manner);
+        }
+    }
+
+    #[inline(always)]
+    fn invoke_or_interrupt(self, current: &'m Tcb, slot: &'m Slot, pointer: u64, manner: Manner) {
+        if self.invoke(current, slot, pointer, manner).is_err() {
+            // What is done so far stands; the thread makes the call again after the interrupt.
+            self.interrupt();
+        }
+    }
+
+    /// Invokes the capability that `a0` names.
+    #[inline]
+    fn send(self, current: &'m Tcb, manner: Manner) {
         let pointer = current.context.get::<{ reg::A0 }>();
         let slot = match self.lookup_slot(current, pointer) {
             Ok(slot) => slot,
@@ -72,9 +88,21 @@ impl<'m, M: Machine> Kernel<'m, M> {
                     };
                     self.handle_fault(current, fault);
                 }
-                return Ok(());
+                return;
             }
         };
+        self.invoke_or_interrupt(current, slot, pointer, manner);
+    }
+
+    /// Invokes the capability in `slot` with the message in the registers and the buffer.
+    #[inline]
+    fn invoke(
+        self,
+        current: &'m Tcb,
+        slot: &'m Slot,
+        pointer: u64,
+        manner: Manner,
+    ) -> Result<(), Preempted> {
         let info = MessageInfo::from_word(current.context.get::<{ reg::A1 }>());
         let cap = Cap::decode(slot.cap());
         // What needs neither arguments nor further capabilities is not an invocation to decode.

@@ -27,6 +27,12 @@ impl ThreadState {
 
     const MASK: u64 = 0xf;
 
+    /// The number that stands in `Tcb::state`.
+    #[inline(always)]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
     /// The state of a thread.
     #[inline(always)]
     pub fn of(tcb: &Tcb) -> Self {

@@ -126,18 +126,18 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
 /// Copies the first `count` (at most four) message registers.
 #[inline(always)]
-fn copy_registers(sender: &Tcb, receiver: &Tcb, count: usize) {
+pub(crate) fn copy_registers(sender: &Tcb, receiver: &Tcb, count: usize) {
     let (from, to) = (&sender.context, &receiver.context);
     if count > 0 {
         to.set::<{ reg::A2 }>(from.get::<{ reg::A2 }>());
-    }
-    if count > 1 {
-        to.set::<{ reg::A2 + 1 }>(from.get::<{ reg::A2 + 1 }>());
-    }
-    if count > 2 {
-        to.set::<{ reg::A2 + 2 }>(from.get::<{ reg::A2 + 2 }>());
-    }
-    if count > 3 {
-        to.set::<{ reg::A2 + 3 }>(from.get::<{ reg::A2 + 3 }>());
+        if count > 1 {
+            to.set::<{ reg::A2 + 1 }>(from.get::<{ reg::A2 + 1 }>());
+            if count > 2 {
+                to.set::<{ reg::A2 + 2 }>(from.get::<{ reg::A2 + 2 }>());
+                if count > 3 {
+                    to.set::<{ reg::A2 + 3 }>(from.get::<{ reg::A2 + 3 }>());
+                }
+            }
+        }
     }
 }

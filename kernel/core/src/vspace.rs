@@ -8,6 +8,7 @@
 //! - an address space is in use only while its root stands in the ASID pool under the identifier in its capability; so
 //!   a capability that has outlived its address space maps and unmaps nothing;
 //! - the upper half of every root holds the kernel's own mappings;
+//! - a TCB remembers its address space for as long as no capability of a page table or ASID pool is deleted anywhere;
 //! - an identifier is never given away again while the hardware may still have translations under it: unmapping and
 //!   deleting flush, so that switching need not.
 //!
@@ -82,6 +83,10 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     /// Undoes what a capability that is being deleted has mapped; `last` if no other is left for the object.
     pub(crate) fn finalise_vspace_cap(self, cap: Cap, last: bool) {
+        // It may be a thread's capability to its address space, or end one.
+        if !matches!(cap, Cap::Frame { .. }) {
+            self.forget_spaces();
+        }
         match cap {
             Cap::Frame {
                 address,
@@ -115,14 +120,40 @@ impl<'m, M: Machine> Kernel<'m, M> {
     /// Goes to the thread's address space; to one without any user mapping if it has none (any more).
     #[inline]
     pub(crate) fn switch_vspace(self, tcb: &'m Tcb) {
-        let vtable = &tcb.slots[tcb_slot::VTABLE];
-        if let Cap::PageTable { address, asid, .. } = Cap::decode(vtable.cap())
-            && self.root_of(asid) == Some(address)
-        {
-            self.machine.set_address_space(address, asid);
+        if tcb.space_epoch.get() == self.core.space_epoch.get() {
+            self.machine.set_address_space(tcb.space.get());
         } else {
-            self.machine.set_kernel_address_space();
+            self.find_vspace(tcb);
         }
+    }
+
+    /// Goes to the thread's address space, and remembers it.
+    #[inline(never)]
+    fn find_vspace(self, tcb: &'m Tcb) {
+        match self.space_of(tcb) {
+            Some(space) => {
+                tcb.space.set(space);
+                tcb.space_epoch.set(self.core.space_epoch.get());
+                self.machine.set_address_space(space);
+            }
+            None => self.machine.set_kernel_address_space(),
+        }
+    }
+
+    /// The address space that the thread's capability names, if it is one (still).
+    pub(crate) fn space_of(self, tcb: &Tcb) -> Option<u64> {
+        match Cap::decode(tcb.slots[tcb_slot::VTABLE].cap()) {
+            Cap::PageTable { address, asid, .. } if self.root_of(asid) == Some(address) => {
+                Some(self.machine.address_space(address, asid))
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes what TCBs remember of their address spaces void.
+    fn forget_spaces(self) {
+        let epoch = &self.core.space_epoch;
+        epoch.set(epoch.get().wrapping_add(1));
     }
 
     /// Goes to the running thread's address space again, after something was taken from under it.

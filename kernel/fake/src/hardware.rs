@@ -12,6 +12,9 @@ pub(crate) type Cached = (u64, u32);
 /// The 32 registers, then the control register.
 struct FloatingPoint(RefCell<[u64; 33]>);
 
+/// Where the identifier stands in an address space as one word.
+const ASID_SHIFT: u32 = 48;
+
 impl Default for FloatingPoint {
     fn default() -> Self {
         FloatingPoint(RefCell::new([0; 33]))
@@ -115,8 +118,14 @@ impl Hardware {
 }
 
 impl Machine for Hardware {
-    fn set_address_space(&self, root: Paddr, asid: u64) {
-        self.address_space.set((root, asid));
+    fn address_space(&self, root: Paddr, asid: u64) -> u64 {
+        assert!(root.is_aligned(12) && asid < 1 << 16);
+        root.value() | asid << ASID_SHIFT
+    }
+
+    fn set_address_space(&self, space: u64) {
+        let root = Paddr::new(space & ((1 << ASID_SHIFT) - 1));
+        self.address_space.set((root, space >> ASID_SHIFT));
     }
 
     fn set_kernel_address_space(&self) {

@@ -20,9 +20,10 @@ pub use translation::{Access, PageFault};
 pub use user::{Message, Reply};
 
 use baton_kernel_core::boot::{BootError, BootImage, Region};
-use baton_kernel_core::mem::{Memory, Paddr, Tcb};
+use baton_kernel_core::mem::{Memory, Paddr, Tcb, UserWord};
 use baton_kernel_core::{CoreState, Kernel};
 use memory::Backing;
+use std::cell::Cell;
 
 /// `scause` of an illegal instruction, also of one for a floating-point unit that is off.
 const ILLEGAL_INSTRUCTION: u64 = 2;
@@ -51,6 +52,8 @@ pub struct Fake {
     memory: Memory,
     /// The processor and what is around it.
     pub hardware: Hardware,
+    slow_only: Cell<bool>,
+    fast_calls: Cell<u64>,
     /// Keeps the memory; dropped last.
     _backing: Backing,
 }
@@ -63,6 +66,8 @@ impl Fake {
             core: Box::new(CoreState::new()),
             memory: backing.memory(),
             hardware: Hardware::default(),
+            slow_only: Cell::new(false),
+            fast_calls: Cell::new(0),
             _backing: backing,
         }
     }
@@ -154,6 +159,17 @@ impl Fake {
         match self.memory.user_words::<1>(Paddr::new(address)) {
             Some([word]) => word.get(),
             None => panic!("no memory at {address:#x}"),
+        }
+    }
+
+    /// `N` words of physical memory from `address` on.
+    ///
+    /// # Panics
+    /// If there is no memory at that address.
+    pub fn words<const N: usize>(&self, address: Paddr) -> [u64; N] {
+        match self.memory.user_words::<N>(address) {
+            Some(words) => words.each_ref().map(UserWord::get),
+            None => panic!("no memory at {address:?}"),
         }
     }
 

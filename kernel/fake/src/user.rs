@@ -2,6 +2,7 @@
 
 use crate::Fake;
 use baton_kernel_core::mem::{Paddr, Tcb, UserWord, reg};
+use baton_kernel_core::{Fast, SyscallRegisters};
 use baton_sel4_abi::message::ipc_buffer;
 use baton_sel4_abi::{Error, Label, MessageInfo, Syscall};
 
@@ -89,7 +90,45 @@ impl Fake {
     /// The running thread executes `ecall` with its registers as they are.
     pub fn enter(&self) {
         self.trap(true);
-        self.kernel().handle_syscall();
+        let kernel = self.kernel();
+        let Some(current) = kernel.current() else {
+            return;
+        };
+        let registers = &current.context;
+        let call = SyscallRegisters {
+            pointer: registers.get::<{ reg::A0 }>(),
+            info: registers.get::<{ reg::A1 }>(),
+        };
+        let number = Syscall::from_number(registers.get::<{ reg::A7 }>() as i64);
+        let fast = match number {
+            _ if self.slow_only.get() => Fast::Slow,
+            Some(Syscall::Call) => kernel.fast_call(current, call),
+            Some(Syscall::ReplyRecv) => kernel.fast_reply_recv(current, call),
+            _ => Fast::Slow,
+        };
+        match fast {
+            Fast::Unfinished(resume) => {
+                self.fast_calls.set(self.fast_calls.get() + 1);
+                kernel.finish_fast(current, resume);
+            }
+            Fast::Done(resume) => {
+                self.fast_calls.set(self.fast_calls.get() + 1);
+                resume.thread.context.set::<{ reg::A0 }>(resume.badge);
+                resume.thread.context.set::<{ reg::A1 }>(resume.info);
+            }
+            Fast::Found(slot) => kernel.handle_call(slot),
+            Fast::Slow => kernel.handle_syscall(),
+        }
+    }
+
+    /// Keeps system calls from the fast path from now on, or lets them on it again.
+    pub fn set_slow_only(&self, slow_only: bool) {
+        self.slow_only.set(slow_only);
+    }
+
+    /// How many system calls the fast path has done.
+    pub fn fast_calls(&self) -> u64 {
+        self.fast_calls.get()
     }
 
     /// The running thread reads a floating-point register; nothing if that faults.

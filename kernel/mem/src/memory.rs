@@ -93,6 +93,18 @@ impl Memory {
             .wrapping_add(at.value().wrapping_sub(self.start) as usize);
     }
 
+    /// Whether an object at `at` lies in this memory and is aligned.
+    #[inline(always)]
+    fn is_object<T: Object>(&self, at: Paddr) -> bool {
+        // Start and size are multiples of 4096, and an object is aligned to its size, which divides that: if its first
+        // byte lies in the memory, so does its last.
+        const {
+            assert!(size_of::<T>() == align_of::<T>() && size_of::<T>() <= GRANULE as usize);
+        }
+        let aligned = at.value() & (align_of::<T>() as u64 - 1) == 0;
+        aligned && at.value().wrapping_sub(self.start) < self.size
+    }
+
     /// A handle to the object at `at`.
     ///
     /// # Panics
@@ -101,13 +113,7 @@ impl Memory {
     /// user can bring about.
     #[inline(always)]
     pub fn get<T: Object>(&self, at: Paddr) -> &T {
-        // Start and size are multiples of 4096, and an object is aligned to its size, which divides that: if its first
-        // byte lies in the memory, so does its last.
-        const {
-            assert!(size_of::<T>() == align_of::<T>() && size_of::<T>() <= GRANULE as usize);
-        }
-        let aligned = at.value() & (align_of::<T>() as u64 - 1) == 0;
-        if !(aligned && at.value().wrapping_sub(self.start) < self.size) {
+        if !self.is_object::<T>(at) {
             broken();
         }
         let pointer = self.pointer(at).cast::<T>();
@@ -117,6 +123,12 @@ impl Memory {
         // integers and atomics ever points there (trait `Object`), so any bit pattern and any overlap is allowed;
         // start and size are multiples of 4096, the address is aligned. The handle borrows `self`.
         unsafe { &*pointer }
+    }
+
+    /// A handle to the object at `at`, or nothing if it would leave this memory or is not aligned.
+    #[inline(always)]
+    pub fn find<T: Object>(&self, at: Paddr) -> Option<&T> {
+        self.is_object::<T>(at).then(|| self.get(at))
     }
 
     /// A handle to the object at `at`, or nothing if `at` is [`Paddr::NULL`].

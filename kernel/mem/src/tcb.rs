@@ -61,8 +61,10 @@ pub struct Tcb {
     pub lookup_failure: [Cell<u64>; 2],
     /// Not 0 if the thread's floating-point registers are to be in the unit whenever it runs (`fpu.rs` of the core).
     pub uses_fpu: Cell<u64>,
-    /// Fills up to the slots' alignment.
-    spare: [Cell<u64>; 2],
+    /// The address space as the machine wants it named; see `space_epoch`.
+    pub space: Cell<u64>,
+    /// `space` is what the capability in [`tcb_slot::VTABLE`] says if this is the core's epoch.
+    pub space_epoch: Cell<u64>,
     /// Capability space, address space, reply, caller, IPC buffer: see [`tcb_slot`].
     pub slots: [Slot; 5],
     /// Floating-point registers while another thread's are in the unit.

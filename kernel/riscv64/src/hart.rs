@@ -8,13 +8,14 @@ use baton_kernel_core::{CoreState, Kernel};
 
 use crate::machine::Riscv;
 
-/// The state of one hart.
+/// The state of one hart. The core's, which is large, comes last, so that one register reaches all that most traps need.
+#[repr(C)]
 struct Hart {
-    core: CoreState,
     /// Made by [`prepare`], before the first trap.
     memory: MaybeUninit<Memory>,
     /// Made by [`prepare`], before the first trap.
     machine: MaybeUninit<Riscv>,
+    core: CoreState,
 }
 
 struct Global(UnsafeCell<Hart>);
@@ -24,9 +25,9 @@ struct Global(UnsafeCell<Hart>);
 unsafe impl Sync for Global {}
 
 static HART: Global = Global(UnsafeCell::new(Hart {
-    core: CoreState::new(),
     memory: MaybeUninit::uninit(),
     machine: MaybeUninit::uninit(),
+    core: CoreState::new(),
 }));
 
 /// One entry into the kernel, from the trap to the way out.

@@ -32,20 +32,21 @@ impl Riscv {
 
 impl Machine for Riscv {
     #[inline(always)]
-    fn set_address_space(&self, root: Paddr, asid: u64) {
+    fn address_space(&self, root: Paddr, asid: u64) -> u64 {
+        csr::SATP_SV39 | (asid << csr::SATP_ASID_SHIFT) | (root.value() >> 12)
+    }
+
+    #[inline(always)]
+    fn set_address_space(&self, space: u64) {
         // SAFETY: every root table has the kernel's own mappings in its upper half.
-        unsafe {
-            csr::satp::write(
-                csr::SATP_SV39 | (asid << csr::SATP_ASID_SHIFT) | (root.value() >> 12),
-            );
-        }
+        unsafe { csr::satp::write(space) };
         if !self.tagged {
             paging::flush_all();
         }
     }
 
     fn set_kernel_address_space(&self) {
-        self.set_address_space(paging::kernel_root(), 0);
+        self.set_address_space(self.address_space(paging::kernel_root(), 0));
     }
 
     fn kernel_entry(&self, index: usize) -> u64 {

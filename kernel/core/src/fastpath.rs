@@ -1,0 +1,321 @@
+//! The fast path: the two halves of a remote procedure call, from system call to the other thread's registers in one piece.
+//!
+//! `Call` to a thread that waits, and `ReplyRecv` to a thread that called, with up to four words in registers and no
+//! capabilities, when the other thread is the one that the scheduler would choose. Everything else is left to the slow path,
+//! and so is each case of these two that is not as usual.
+//!
+//! Invariants:
+//! - a function here either changes nothing and returns `None`, or does all that the slow path would have done and returns
+//!   the thread that runs then (`tests/fastpath.rs` compares the two, step by step);
+//! - all tests come before the first change;
+//! - handles are made with `Memory::find`: what is not in order is the slow path's business, which says so.
+//!
+//! It is written for the instructions it takes: words of capabilities are compared as they are stored, and
+//! what a later test implies is not tested before. `docs/bench/kernel.md` has the figures, ADR 0018 the reasons.
+//! Reference manual, section 4.2 (what the calls mean). Neighbours: `endpoint`, `transfer`, `reply`, `scheduler` (the slow path).
+
+use crate::cap::{Cap, KIND_MASK, REPLY_MASTER, address_of, kind, kind_of, stored_rights};
+use crate::config::DOMAINS;
+use crate::cspace::cnode_radix;
+use crate::derivation::FLAGS;
+use crate::endpoint::queue_state::{self, RECEIVE, SEND};
+use crate::machine::Machine;
+use crate::state::Kernel;
+use crate::tcb::{CAN_GRANT, ThreadState};
+use crate::transfer::copy_registers;
+use baton_kernel_mem::{Endpoint, Notification, Paddr, Slot, Tcb, reg, tcb_slot};
+use baton_sel4_abi::{CNodeCapData, CapRights, MSG_REGISTERS, MessageInfo, WORD_BITS};
+
+/// The registers that a system call has its arguments in, as the trap found them.
+#[derive(Clone, Copy, Debug)]
+pub struct SyscallRegisters {
+    /// `a0`: the capability pointer.
+    pub pointer: u64,
+    /// `a1`: the message info.
+    pub info: u64,
+}
+
+/// What has become of a system call that was tried on the fast path.
+#[must_use]
+pub enum Fast<'m> {
+    /// It is done, and this thread is to go on.
+    Done(Resume<'m>),
+    /// It is done, but for the floating-point unit: [`Kernel::finish_fast`] with the thread that called.
+    Unfinished(Resume<'m>),
+    /// Nothing was changed: [`Kernel::handle_syscall`] is to do it.
+    Slow,
+    /// Nothing was changed: [`Kernel::handle_call`] is to do it. The capability is in this slot.
+    Found(&'m Slot),
+}
+
+/// A thread that goes on, and what is not in its context yet.
+pub struct Resume<'m> {
+    /// The thread, which is the current one.
+    pub thread: &'m Tcb,
+    /// For `a0`: the badge.
+    pub badge: u64,
+    /// For `a1`: the message info.
+    pub info: u64,
+}
+
+/// A thread that could be switched to.
+struct Target<'m> {
+    tcb: &'m Tcb,
+    address: Paddr,
+}
+
+impl<'m, M: Machine> Kernel<'m, M> {
+    /// `Call` by `current`, the running thread.
+    #[inline(always)]
+    pub fn fast_call(self, current: &'m Tcb, call: SyscallRegisters) -> Fast<'m> {
+        if cfg!(feature = "slow-only") {
+            return Fast::Slow;
+        }
+        let Some(slot) = self.fast_lookup(current, call.pointer) else {
+            return Fast::Slow;
+        };
+        let [first, badge] = slot.cap();
+        const SEND_CAP: u64 = kind::ENDPOINT | stored_rights(CapRights::WRITE);
+        if first & (KIND_MASK | stored_rights(CapRights::WRITE)) != SEND_CAP {
+            return Fast::Found(slot);
+        }
+        match self.fast_send(current, first, badge, call) {
+            Some(resume) => done(current, resume),
+            None => Fast::Slow,
+        }
+    }
+
+    /// `ReplyRecv` by `current`, the running thread.
+    #[inline(always)]
+    pub fn fast_reply_recv(self, current: &'m Tcb, call: SyscallRegisters) -> Fast<'m> {
+        if cfg!(feature = "slow-only") {
+            return Fast::Slow;
+        }
+        match self.fast_reply(current, call) {
+            Some(resume) => done(current, resume),
+            None => Fast::Slow,
+        }
+    }
+
+    /// The rest of what was left unfinished: the thread to go on with, all of whose registers are in its context.
+    pub fn finish_fast(self, current: &'m Tcb, resume: Resume<'m>) -> &'m Tcb {
+        let context = &resume.thread.context;
+        context.set::<{ reg::A0 }>(resume.badge);
+        context.set::<{ reg::A1 }>(resume.info);
+        self.hand_fpu_over(Some(current), resume.thread);
+        resume.thread
+    }
+
+    #[inline(always)]
+    fn fast_send(
+        self,
+        current: &'m Tcb,
+        first: u64,
+        badge: u64,
+        call: SyscallRegisters,
+    ) -> Option<Resume<'m>> {
+        let info = short_message(call.info)?;
+        if first & stored_rights(CapRights::GRANT.union(CapRights::GRANT_REPLY)) == 0 {
+            return None;
+        }
+        let endpoint: &Endpoint = self.mem.find(address_of(first))?;
+        // Of another state than RECEIVE the difference is no TCB's address, for it is not aligned.
+        let receiver = self.fast_target(Paddr::new(endpoint.head.get().wrapping_sub(RECEIVE)))?;
+        let master = &current.slots[tcb_slot::REPLY];
+        let master_links = master.next.get();
+        let next = receiver.tcb.queue_next.get();
+        if !self.would_be_chosen(receiver.tcb) || master_links & !FLAGS != 0 {
+            return None;
+        }
+        let after: Option<&Tcb> = if next == 0 {
+            None
+        } else {
+            Some(self.mem.find(Paddr::new(next))?)
+        };
+
+        // The receiver leaves the queue.
+        match after {
+            None => {
+                endpoint.head.set(queue_state::IDLE);
+                endpoint.tail.set(0);
+            }
+            Some(after) => {
+                endpoint.head.set(next | RECEIVE);
+                after.queue_prev.set(0);
+            }
+        }
+        // The caller waits for the reply, to which the receiver gets the capability.
+        current.state.set(ThreadState::BLOCKED_ON_REPLY.word());
+        let caller = &receiver.tcb.slots[tcb_slot::CALLER];
+        let reply = Cap::Reply {
+            tcb: self.mem.address(current),
+            master: false,
+            can_grant: receiver.tcb.state.get() & CAN_GRANT != 0,
+        };
+        caller.set_cap(reply.encode());
+        caller.prev.set(self.mem.address(master).value());
+        caller.next.set(0);
+        master
+            .next
+            .set(self.mem.address(caller).value() | master_links);
+        Some(self.fast_transfer(current, receiver, badge, info))
+    }
+
+    #[inline(always)]
+    fn fast_reply(self, current: &'m Tcb, call: SyscallRegisters) -> Option<Resume<'m>> {
+        let info = short_message(call.info)?;
+        let [first, _] = self.fast_lookup(current, call.pointer)?.cap();
+        const RECEIVE_CAP: u64 = kind::ENDPOINT | stored_rights(CapRights::READ);
+        if first & (KIND_MASK | stored_rights(CapRights::READ)) != RECEIVE_CAP {
+            return None;
+        }
+        let address = address_of(first);
+        let endpoint: &Endpoint = self.mem.find(address)?;
+        let bound = current.bound_notification.get();
+        if bound != 0 {
+            let notification: &Notification = self.mem.find(Paddr::new(bound))?;
+            if notification.head.get() & queue_state::MASK == queue_state::ACTIVE {
+                return None;
+            }
+        }
+        let head = endpoint.head.get();
+        if head & queue_state::MASK == SEND {
+            return None;
+        }
+        let reply = &current.slots[tcb_slot::CALLER];
+        let reply_first = reply.cap_first();
+        if reply_first & (KIND_MASK | REPLY_MASTER) != kind::REPLY || reply.next.get() != 0 {
+            return None;
+        }
+        let caller = self.fast_target(address_of(reply_first))?;
+        if caller.tcb.fault[0].get() != 0 || !self.would_be_chosen(caller.tcb) {
+            return None;
+        }
+        let last: Option<&Tcb> = if head == 0 {
+            None
+        } else {
+            Some(self.mem.find(Paddr::new(endpoint.tail.get()))?)
+        };
+
+        // The reply capability is used up.
+        let master = &caller.tcb.slots[tcb_slot::REPLY];
+        master.next.set(master.next.get() & FLAGS);
+        reply.set_cap([0, 0]);
+        reply.prev.set(0);
+        // The server waits again.
+        let here = self.mem.address(current).value();
+        match last {
+            None => {
+                endpoint.head.set(here | RECEIVE);
+                current.queue_prev.set(0);
+            }
+            Some(last) => {
+                current.queue_prev.set(self.mem.address(last).value());
+                last.queue_next.set(here);
+            }
+        }
+        endpoint.tail.set(here);
+        current.queue_next.set(0);
+        let may_grant = if first & stored_rights(CapRights::GRANT) != 0 {
+            CAN_GRANT
+        } else {
+            0
+        };
+        current
+            .state
+            .set(ThreadState::BLOCKED_ON_RECEIVE.word() | may_grant);
+        current.blocking_object.set(address.value());
+        Some(self.fast_transfer(current, caller, 0, info))
+    }
+
+    /// The slot that `pointer` names, if it is found without any surprise.
+    #[inline(always)]
+    fn fast_lookup(self, thread: &'m Tcb, pointer: u64) -> Option<&'m Slot> {
+        let mut node = thread.slots[tcb_slot::CTABLE].cap();
+        // What is not resolved yet, in the highest bits.
+        let mut rest = pointer;
+        let mut bits_left = WORD_BITS;
+        loop {
+            if kind_of(node[0]) != kind::CNODE {
+                return None;
+            }
+            let radix = cnode_radix(node[0]);
+            let data = CNodeCapData::from_word(node[1]);
+            let guard_bits = data.guard_size();
+            // Shifted twice, for a guard may have no bits.
+            let guard = (rest >> 1) >> ((WORD_BITS - 1 - guard_bits) & 63);
+            if guard != data.guard() {
+                return None;
+            }
+            rest <<= guard_bits;
+            let index = (rest >> 1) >> ((WORD_BITS - 1 - radix) & 63);
+            let slot: &Slot = self
+                .mem
+                .find(address_of(node[0]).add(index << Slot::BITS))?;
+            let level_bits = guard_bits + radix;
+            if level_bits == bits_left {
+                return Some(slot);
+            }
+            if level_bits > bits_left || level_bits == 0 {
+                return None;
+            }
+            bits_left -= level_bits;
+            rest <<= radix & 63;
+            node = slot.cap();
+        }
+    }
+
+    /// The thread at `at`, if its address space is known.
+    #[inline(always)]
+    fn fast_target(self, at: Paddr) -> Option<Target<'m>> {
+        let tcb: &Tcb = self.mem.find(at)?;
+        (tcb.space_epoch.get() == self.core.space_epoch.get())
+            .then_some(Target { tcb, address: at })
+    }
+
+    /// Whether the scheduler would choose the thread once the running one waits.
+    #[inline(always)]
+    fn would_be_chosen(self, tcb: &Tcb) -> bool {
+        (DOMAINS == 1 || tcb.domain.get() == self.core.domain.get())
+            && !self.is_ready_above(tcb.priority.get())
+    }
+
+    /// Hands the message over and switches.
+    #[inline(always)]
+    fn fast_transfer(
+        self,
+        current: &'m Tcb,
+        target: Target<'m>,
+        badge: u64,
+        info: MessageInfo,
+    ) -> Resume<'m> {
+        let Target { tcb, address } = target;
+        copy_registers(current, tcb, info.length() as usize);
+        tcb.state.set(ThreadState::RUNNING.word());
+        self.core.current.set(address);
+        self.machine.set_address_space(tcb.space.get());
+        Resume {
+            thread: tcb,
+            badge,
+            info: info.word(),
+        }
+    }
+}
+
+/// What is left to be done behind a switch: mostly nothing. Calling for it would cost the usual case the stack that it needs.
+#[inline(always)]
+fn done<'m>(current: &Tcb, resume: Resume<'m>) -> Fast<'m> {
+    if current.uses_fpu.get() | resume.thread.uses_fpu.get() != 0 {
+        Fast::Unfinished(resume)
+    } else {
+        Fast::Done(resume)
+    }
+}
+
+/// The message info as the receiver gets it, if the message has at most four words and brings no capabilities.
+#[inline(always)]
+fn short_message(info: u64) -> Option<MessageInfo> {
+    const LENGTH_AND_CAPS: u64 = MessageInfo::new(0, 0, 3, 0x7f).word();
+    const UNWRAPPED: u64 = MessageInfo::new(0, 7, 0, 0).word();
+    (info & LENGTH_AND_CAPS <= MSG_REGISTERS).then(|| MessageInfo::from_word(info & !UNWRAPPED))
+}
