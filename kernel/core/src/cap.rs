@@ -33,7 +33,7 @@ pub mod kind {
     pub const IRQ_CONTROL: u64 = 7;
     /// An interrupt handler.
     pub const IRQ_HANDLER: u64 = 8;
-    /// A CNode or thread in the course of being deleted.
+    /// An object in the course of being deleted.
     pub const ZOMBIE: u64 = 9;
     /// The right to set domains.
     pub const DOMAIN: u64 = 10;
@@ -126,13 +126,26 @@ impl FrameSize {
     }
 }
 
-/// What the slots of a [`Cap::Zombie`] are, hence how many there were.
+/// What a [`Cap::Zombie`] was, hence what is left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZombieKind {
-    /// The five slots of a thread.
+    /// A thread: its five slots are to be emptied.
     Thread,
-    /// A CNode of that many slots (log2).
+    /// A CNode of that many slots (log2), which are to be emptied.
     CNode(u64),
+    /// An endpoint: those who wait there are to be sent away.
+    Endpoint,
+    /// A notification, likewise.
+    Notification,
+}
+
+/// Numbers of the kinds in the first word of a zombie; a CNode's size stands below.
+mod zombie {
+    pub(super) const CNODE: u64 = 0;
+    pub(super) const THREAD: u64 = 1;
+    pub(super) const ENDPOINT: u64 = 2;
+    pub(super) const NOTIFICATION: u64 = 3;
+    pub(super) const SHIFT: u32 = 6;
 }
 
 /// A capability, decoded.
@@ -199,13 +212,13 @@ pub enum Cap {
         /// The interrupt.
         irq: u64,
     },
-    /// What is left of a CNode or thread while its slots are being emptied.
+    /// What is left of an object that takes more than one step to delete.
     Zombie {
-        /// Its first slot (in a thread: the thread).
+        /// The object.
         address: Paddr,
         /// What it was.
         kind: ZombieKind,
-        /// Slots that may still hold capabilities.
+        /// Slots that may still hold capabilities; 0 for an object without slots.
         left: u64,
     },
     /// The right to set domains.
@@ -285,10 +298,11 @@ impl Cap {
             kind::IRQ_HANDLER => Cap::IrqHandler { irq: w1 },
             kind::ZOMBIE => Cap::Zombie {
                 address,
-                kind: if field(w0, 6, 1) != 0 {
-                    ZombieKind::Thread
-                } else {
-                    ZombieKind::CNode(field(w0, 0, 6))
+                kind: match field(w0, zombie::SHIFT, 2) {
+                    zombie::THREAD => ZombieKind::Thread,
+                    zombie::ENDPOINT => ZombieKind::Endpoint,
+                    zombie::NOTIFICATION => ZombieKind::Notification,
+                    _ => ZombieKind::CNode(field(w0, 0, 6)),
                 },
                 left: w1,
             },
@@ -359,8 +373,10 @@ impl Cap {
                 left,
             } => {
                 let fields = match kind {
-                    ZombieKind::Thread => 1 << 6,
-                    ZombieKind::CNode(radix) => radix,
+                    ZombieKind::Thread => zombie::THREAD << zombie::SHIFT,
+                    ZombieKind::CNode(radix) => zombie::CNODE << zombie::SHIFT | radix,
+                    ZombieKind::Endpoint => zombie::ENDPOINT << zombie::SHIFT,
+                    ZombieKind::Notification => zombie::NOTIFICATION << zombie::SHIFT,
                 };
                 [first(kind::ZOMBIE, address, fields), left]
             }
@@ -443,6 +459,16 @@ mod tests {
                 address,
                 kind: ZombieKind::Thread,
                 left: 5,
+            },
+            Cap::Zombie {
+                address,
+                kind: ZombieKind::Endpoint,
+                left: 0,
+            },
+            Cap::Zombie {
+                address,
+                kind: ZombieKind::Notification,
+                left: 0,
             },
             Cap::Domain,
             Cap::Frame {

@@ -57,6 +57,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         self.check_tree(&found)?;
         self.check_memory(&found)?;
         self.check_ready(&found)?;
+        self.check_cancellation()?;
         for &thread in &found.threads {
             self.check_thread(Paddr::new(thread))?;
         }
@@ -453,6 +454,14 @@ impl Found {
                 let (offset, bits) = match kind {
                     ZombieKind::Thread => (offset_of!(Tcb, slots) as u64, abi::TCB_BITS),
                     ZombieKind::CNode(radix) => (0, radix + abi::SLOT_BITS),
+                    ZombieKind::Endpoint => {
+                        self.endpoints.insert(address.value());
+                        (0, abi::ENDPOINT_BITS)
+                    }
+                    ZombieKind::Notification => {
+                        self.notifications.insert(address.value());
+                        (0, abi::NOTIFICATION_BITS)
+                    }
                 };
                 if self.cnodes.insert(address.value()) {
                     work.push((address.value() + offset, left));

@@ -55,7 +55,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
                     return Err(SyscallError::IllegalOperation.into());
                 };
                 if badge != 0 {
-                    self.cancel_badged_sends(self.mem.get(address), badge);
+                    self.cancel_badged_sends(inv.caller, self.mem.get(address), badge)?;
                 }
                 Ok(Answer::Empty)
             }

@@ -9,8 +9,5 @@ pub const DOMAIN_SCHEDULE_LENGTH: usize = 256;
 /// Priorities of a domain.
 pub const PRIORITIES: usize = baton_sel4_abi::NUM_PRIORITIES as usize;
 
-/// Units of work (a deleted slot, a cleared chunk) between two looks for a pending interrupt.
-pub const WORK_UNITS_PER_PREEMPTION: u64 = 100;
-
 /// Memory that retype clears between two preemption points (bytes, log2).
 pub const CLEAR_CHUNK_BITS: u64 = 8;

@@ -6,11 +6,14 @@
 //! holds a CNode's or thread's last capability itself, that becomes a zombie too and is swapped into the first slot
 //! of its own object, where it keeps itself alive, and is then taken apart from outside.
 //!
+//! Deleting the last capability of an endpoint or notification means sending away all who wait there. It becomes a zombie
+//! too, without slots, so that nobody can come to wait meanwhile (see `cancel.rs`).
+//!
 //! Invariants: a zombie's object is named by no other capability; between two steps every slot is either as it was or a
 //! zombie, so that making the same system call again goes on. Reference manual, section 3.1.5.
 
 use crate::cap::{Cap, ZombieKind, kind, kind_of};
-use crate::config::WORK_UNITS_PER_PREEMPTION;
+use crate::endpoint::WaitQueue;
 use crate::error::Preempted;
 use crate::machine::Machine;
 use crate::state::Kernel;
@@ -24,11 +27,19 @@ const THREAD_SLOTS: u64 = 5;
 enum Rest {
     /// Nothing: the slot can be emptied; that interrupt is free after that.
     Empty { irq: Option<u64> },
-    /// Slots that are to be emptied first.
+    /// A zombie: slots or a queue that are to be emptied first.
     Zombie(Cap),
 }
 
 const EMPTY: Rest = Rest::Empty { irq: None };
+
+/// A step towards emptying a slot.
+enum Step {
+    /// Nothing else is left to do.
+    Done(Finalised),
+    /// The capability must become this zombie, which is to be reduced.
+    Reduce(Cap),
+}
 
 /// How a slot was prepared for being emptied.
 struct Finalised {
@@ -38,15 +49,14 @@ struct Finalised {
 }
 
 impl<'m, M: Machine> Kernel<'m, M> {
-    /// A place in a long operation at which it can be stopped; counts a unit of work.
+    /// A place in a long operation at which it can be stopped, behind a step of it, so that it comes to an end even if
+    /// it is stopped at each.
+    ///
+    /// # Errors
+    ///
+    /// [`Preempted`] if an interrupt waits.
     #[inline]
     pub(crate) fn preemption_point(self) -> Result<(), Preempted> {
-        let units = self.core.work_units.get() + 1;
-        if units < WORK_UNITS_PER_PREEMPTION {
-            self.core.work_units.set(units);
-            return Ok(());
-        }
-        self.core.work_units.set(0);
         if self.machine.interrupt_pending() {
             return Err(Preempted);
         }
@@ -81,20 +91,30 @@ impl<'m, M: Machine> Kernel<'m, M> {
         Ok(())
     }
 
-    /// Deletes a capability that is none of a CNode or thread, which takes one step.
+    /// Deletes a reply capability, if there is one, which takes one step.
     #[inline]
-    pub(crate) fn delete_one(self, slot: &'m Slot) {
-        match kind_of(slot.cap_first()) {
-            kind::NULL => {}
-            // Nothing of the thread changes: whoever waits for the reply waits on, or goes on because it has come.
-            kind::REPLY => self.unlink(slot),
-            _ => {
-                let cap = Cap::decode(slot.cap());
-                if let Rest::Empty { irq } = self.finalise(cap, self.is_final(slot)) {
-                    self.empty_slot(slot, irq);
-                }
+    pub(crate) fn delete_reply(self, slot: &'m Slot) {
+        // Nothing of the thread changes: whoever waits for the reply waits on, or goes on because it has come.
+        if kind_of(slot.cap_first()) == kind::REPLY {
+            self.unlink(slot);
+        }
+    }
+
+    /// Takes away what an interrupt signals: the capability in its slot, which is that of a notification.
+    ///
+    /// # Errors
+    ///
+    /// [`Preempted`] with a zombie left in the slot.
+    pub(crate) fn delete_irq_notification(self, slot: &'m Slot) -> Result<(), Preempted> {
+        let cap = Cap::decode(slot.cap());
+        if let Rest::Zombie(zombie) = self.finalise_queue(cap, self.is_final(slot)) {
+            slot.set_cap(zombie.encode());
+            if let Some(queue) = self.zombie_queue(zombie) {
+                self.send_all_away(queue)?;
             }
         }
+        self.empty_slot(slot, None);
+        Ok(())
     }
 
     fn empty_slot(self, slot: &'m Slot, irq: Option<u64>) {
@@ -110,11 +130,14 @@ impl<'m, M: Machine> Kernel<'m, M> {
     /// Brings the slot, which the user can name, to where it can be emptied.
     fn finalise_slot(self, slot: &'m Slot) -> Result<Finalised, Preempted> {
         loop {
-            match self.finalise_step(slot) {
-                Ok(done) => return Ok(done),
-                Err(zombie) => {
+            match self.finalise_step(slot)? {
+                Step::Done(done) => return Ok(done),
+                Step::Reduce(zombie) => {
                     slot.set_cap(zombie.encode());
-                    self.reduce_zombie(slot, zombie)?;
+                    match self.zombie_queue(zombie) {
+                        Some(queue) => self.send_all_away(queue)?,
+                        None => self.reduce_zombie(slot, zombie)?,
+                    }
                 }
             }
             self.preemption_point()?;
@@ -124,10 +147,14 @@ impl<'m, M: Machine> Kernel<'m, M> {
     /// The same for a slot inside a zombie: a cyclic zombie stays, other zombies are turned into cyclic ones.
     fn finalise_inner_slot(self, slot: &'m Slot) -> Result<Finalised, Preempted> {
         loop {
-            match self.finalise_step(slot) {
-                Ok(done) => return Ok(done),
-                Err(zombie) => {
+            match self.finalise_step(slot)? {
+                Step::Done(done) => return Ok(done),
+                Step::Reduce(zombie) => {
                     slot.set_cap(zombie.encode());
+                    if let Some(queue) = self.zombie_queue(zombie) {
+                        self.send_all_away(queue)?;
+                        continue;
+                    }
                     let first = self.zombie_slot(zombie, 0);
                     if first.is_some_and(|first| core::ptr::eq(first, slot)) {
                         return Ok(Finalised {
@@ -144,30 +171,30 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
     }
 
-    /// Stops the object if this is its last capability. The error is the zombie that it must become.
-    fn finalise_step(self, slot: &'m Slot) -> Result<Finalised, Cap> {
-        let cap = Cap::decode(slot.cap());
-        if cap == Cap::Null {
-            return Ok(Finalised {
-                removable: true,
-                irq: None,
-            });
-        }
-        match self.finalise(cap, self.is_final(slot)) {
-            Rest::Empty { irq } => Ok(Finalised {
+    /// Stops the object if this is its last capability.
+    fn finalise_step(self, slot: &'m Slot) -> Result<Step, Preempted> {
+        let removable = |irq| {
+            Step::Done(Finalised {
                 removable: true,
                 irq,
-            }),
-            Rest::Zombie(zombie) if self.is_spent(zombie, slot) => Ok(Finalised {
-                removable: true,
-                irq: None,
-            }),
-            Rest::Zombie(zombie) => Err(zombie),
+            })
+        };
+        let cap = Cap::decode(slot.cap());
+        if cap == Cap::Null {
+            return Ok(removable(None));
         }
+        Ok(match self.finalise(cap, self.is_final(slot))? {
+            Rest::Empty { irq } => removable(irq),
+            Rest::Zombie(zombie) if self.is_spent(zombie, slot) => removable(None),
+            Rest::Zombie(zombie) => Step::Reduce(zombie),
+        })
     }
 
-    /// Whether nothing is left in a zombie's slots but itself.
+    /// Whether nothing is left in a zombie's slots but itself, and nobody in its queue.
     fn is_spent(self, zombie: Cap, slot: &'m Slot) -> bool {
+        if let Some(queue) = self.zombie_queue(zombie) {
+            return self.first_in(queue).is_none();
+        }
         match zombie {
             Cap::Zombie { left: 0, .. } => true,
             Cap::Zombie { left: 1, .. } => self
@@ -219,57 +246,100 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 address.add(offset_of!(Tcb, slots) as u64)
             }
             ZombieKind::CNode(radix) if index < 1 << radix => address,
-            _ => return None,
+            ZombieKind::Thread
+            | ZombieKind::CNode(_)
+            | ZombieKind::Endpoint
+            | ZombieKind::Notification => return None,
         };
         Some(self.mem.get(first.add(index << Slot::BITS)))
     }
 
-    /// Stops an object whose last capability is being deleted.
-    fn finalise(self, cap: Cap, last: bool) -> Rest {
-        match cap {
-            Cap::Endpoint { address, .. } if last => self.cancel_all_ipc(self.mem.get(address)),
+    /// The queue of what a zombie was.
+    fn zombie_queue(self, zombie: Cap) -> Option<WaitQueue<'m>> {
+        match zombie {
+            Cap::Zombie {
+                address,
+                kind: ZombieKind::Endpoint,
+                ..
+            } => Some(WaitQueue::of_endpoint(self.mem.get(address))),
+            Cap::Zombie {
+                address,
+                kind: ZombieKind::Notification,
+                ..
+            } => Some(WaitQueue::of_notification(self.mem.get(address))),
+            _ => None,
+        }
+    }
+
+    /// Stops an endpoint or notification whose last capability is being deleted.
+    fn finalise_queue(self, cap: Cap, last: bool) -> Rest {
+        let (address, kind) = match cap {
+            Cap::Endpoint { address, .. } if last => {
+                self.end_cancellation_at(address);
+                (address, ZombieKind::Endpoint)
+            }
             Cap::Notification { address, .. } if last => {
-                let notification = self.mem.get(address);
-                self.unbind_from_notification(notification);
-                self.cancel_all_signals(notification);
+                self.unbind_from_notification(self.mem.get(address));
+                (address, ZombieKind::Notification)
+            }
+            Cap::Zombie { .. } => return Rest::Zombie(cap),
+            _ => return EMPTY,
+        };
+        let zombie = Cap::Zombie {
+            address,
+            kind,
+            left: 0,
+        };
+        match self.zombie_queue(zombie) {
+            Some(queue) if self.first_in(queue).is_some() => Rest::Zombie(zombie),
+            _ => EMPTY,
+        }
+    }
+
+    /// Stops an object whose last capability is being deleted.
+    fn finalise(self, cap: Cap, last: bool) -> Result<Rest, Preempted> {
+        match cap {
+            Cap::Endpoint { .. } | Cap::Notification { .. } => {
+                return Ok(self.finalise_queue(cap, last));
             }
             Cap::CNode { address, radix, .. } if last => {
-                return Rest::Zombie(Cap::Zombie {
+                return Ok(Rest::Zombie(Cap::Zombie {
                     address,
                     kind: ZombieKind::CNode(radix),
                     left: 1 << radix,
-                });
+                }));
             }
             Cap::Thread { tcb: address } if last => {
                 let tcb: &Tcb = self.mem.get(address);
                 self.unbind_notification(tcb);
                 self.suspend(tcb);
+                self.forget_in_cancellation(tcb);
                 self.forget_thread(tcb);
                 self.release_fpu(tcb);
-                return Rest::Zombie(Cap::Zombie {
+                return Ok(Rest::Zombie(Cap::Zombie {
                     address,
                     kind: ZombieKind::Thread,
                     left: THREAD_SLOTS,
-                });
+                }));
             }
-            Cap::Zombie { .. } => return Rest::Zombie(cap),
+            Cap::Zombie { .. } => return Ok(Rest::Zombie(cap)),
             Cap::IrqHandler { irq } if last => {
                 if let Some(slot) = self.irq_slot(irq) {
-                    self.delete_one(slot);
+                    self.delete_irq_notification(slot)?;
                 }
-                return Rest::Empty { irq: Some(irq) };
+                return Ok(Rest::Empty { irq: Some(irq) });
             }
             Cap::Frame { .. } | Cap::PageTable { .. } | Cap::AsidPool { .. } => {
                 self.finalise_vspace_cap(cap, last);
             }
             _ => {}
         }
-        EMPTY
+        Ok(EMPTY)
     }
 
     /// Takes away the thread's reply capability, wherever it is: nobody can answer its call any more.
     pub(crate) fn delete_caller_cap(self, tcb: &'m Tcb) {
-        self.delete_one(&tcb.slots[tcb_slot::CALLER]);
+        self.delete_reply(&tcb.slots[tcb_slot::CALLER]);
     }
 }
 

@@ -57,6 +57,8 @@ impl Cap {
             Cap::Zombie { address, kind, .. } => match kind {
                 ZombieKind::Thread => Extent::new(address, abi::TCB_BITS),
                 ZombieKind::CNode(radix) => Extent::new(address, radix + abi::SLOT_BITS),
+                ZombieKind::Endpoint => Extent::new(address, abi::ENDPOINT_BITS),
+                ZombieKind::Notification => Extent::new(address, abi::NOTIFICATION_BITS),
             },
             Cap::Frame { address, size, .. } => Extent::new(address, size.bits()),
             Cap::PageTable { address, .. } => Extent::new(address, abi::PAGE_TABLE_BITS),

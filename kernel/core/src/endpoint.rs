@@ -197,45 +197,6 @@ impl<'m, M: Machine> Kernel<'m, M> {
     pub(crate) fn leave_endpoint(self, tcb: &'m Tcb, endpoint: &'m Endpoint) {
         self.leave(WaitQueue::of_endpoint(endpoint), tcb);
     }
-
-    /// Lets all threads that wait at the endpoint do their system call again (and fail, for it is about to go).
-    pub(crate) fn cancel_all_ipc(self, endpoint: &'m Endpoint) {
-        self.restart_all(WaitQueue::of_endpoint(endpoint));
-    }
-
-    /// Empties a queue; its threads do their system calls again.
-    pub(crate) fn restart_all(self, queue: WaitQueue<'m>) {
-        let mut next = queue.head.get() & !MASK;
-        if next == 0 {
-            return;
-        }
-        queue.head.set(IDLE);
-        queue.tail.set(0);
-        while let Some(tcb) = self.mem.get_or_null::<Tcb>(Paddr::new(next)) {
-            next = tcb.queue_next.get();
-            self.set_state(tcb, ThreadState::RESTART);
-            self.enqueue(tcb);
-        }
-        self.reschedule();
-    }
-
-    /// Lets the threads that wait to send with this badge do their system call again.
-    pub(crate) fn cancel_badged_sends(self, endpoint: &'m Endpoint, badge: u64) {
-        if endpoint.head.get() & MASK != SEND {
-            return;
-        }
-        let queue = WaitQueue::of_endpoint(endpoint);
-        let mut next = endpoint.head.get() & !MASK;
-        while let Some(tcb) = self.mem.get_or_null::<Tcb>(Paddr::new(next)) {
-            next = tcb.queue_next.get();
-            if tcb.blocking_badge.get() == badge {
-                self.leave(queue, tcb);
-                self.set_state(tcb, ThreadState::RESTART);
-                self.enqueue(tcb);
-            }
-        }
-        self.reschedule();
-    }
 }
 
 /// Tells a thread that did not want to wait that there was nothing.

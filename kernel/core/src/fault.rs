@@ -167,6 +167,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn handle_fault(self, tcb: &'m Tcb, fault: Fault) {
+        self.abandon_cancellation(tcb);
         let handler = self
             .lookup_slot(tcb, tcb.fault_handler.get())
             .map(|slot| Cap::decode(slot.cap()));

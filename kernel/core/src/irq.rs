@@ -148,13 +148,13 @@ impl<'m, M: Machine> Kernel<'m, M> {
                     _ => return Err(SyscallError::InvalidCapability(0).into()),
                 }
                 if let Some(slot) = self.irq_slot(irq) {
-                    self.delete_one(slot);
+                    self.delete_irq_notification(slot)?;
                     self.insert_cap(cap, source, slot);
                 }
             }
             Some(Label::IrqClear) => {
                 if let Some(slot) = self.irq_slot(irq) {
-                    self.delete_one(slot);
+                    self.delete_irq_notification(slot)?;
                 }
             }
             _ => return Err(SyscallError::IllegalOperation.into()),

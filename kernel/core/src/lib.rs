@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+mod cancel;
 pub mod cap;
 #[cfg(feature = "check")]
 mod check;

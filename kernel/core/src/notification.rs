@@ -68,13 +68,6 @@ impl<'m, M: Machine> Kernel<'m, M> {
         self.leave(WaitQueue::of_notification(notification), tcb);
     }
 
-    /// Lets all who wait do their system call again.
-    pub(crate) fn cancel_all_signals(self, notification: &'m Notification) {
-        if notification.head.get() & MASK == WAITING {
-            self.restart_all(WaitQueue::of_notification(notification));
-        }
-    }
-
     /// Binds a notification to a thread, which then receives its signals at endpoints as well.
     pub(crate) fn bind_notification(self, tcb: &'m Tcb, notification: &'m Notification) {
         notification.bound.set(self.mem.address(tcb).value());

@@ -36,12 +36,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
     ) {
         if receiver.fault[0].get() == 0 {
             self.transfer(sender, None, 0, grant, receiver);
-            self.delete_one(slot);
+            self.delete_reply(slot);
             self.set_state(receiver, ThreadState::RUNNING);
             self.possible_switch_to(receiver);
             return;
         }
-        self.delete_one(slot);
+        self.delete_reply(slot);
         let restart = self.apply_fault_reply(receiver, sender);
         receiver.fault[0].set(0);
         if restart {

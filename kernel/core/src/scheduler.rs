@@ -285,7 +285,6 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
         let (domain, ticks) = schedule[index % DOMAIN_SCHEDULE_LENGTH].get();
         self.core.schedule_index.set(index);
-        self.core.work_units.set(0);
         self.core.domain.set(domain);
         self.core.domain_time.set(ticks);
     }

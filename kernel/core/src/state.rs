@@ -1,5 +1,6 @@
 //! The state of a core, and the kernel as one entry sees it.
 
+use crate::cancel::Cancellation;
 use crate::config::{DOMAIN_SCHEDULE_LENGTH, DOMAINS, PRIORITIES};
 use crate::machine::Machine;
 use baton_kernel_mem::{Memory, Paddr, Tcb};
@@ -34,8 +35,6 @@ pub struct CoreState {
     /// Counts up whenever some thread's address space may have ended or changed, so that what TCBs remember of
     /// theirs is not used any more.
     pub(crate) space_epoch: Cell<u64>,
-    /// Units of work since the last look for a pending interrupt.
-    pub(crate) work_units: Cell<u64>,
     /// The running domain.
     pub(crate) domain: Cell<u64>,
     /// Ticks that are left to it.
@@ -58,6 +57,8 @@ pub struct CoreState {
     pub(crate) irq_states: [Cell<u8>; 128],
     /// The domain schedule: domain and ticks.
     pub(crate) schedule: [Cell<(u64, u64)>; DOMAIN_SCHEDULE_LENGTH],
+    /// The cancellation of badged sends that was preempted last.
+    pub(crate) cancellation: Cancellation,
     /// The list of all threads, for debugging.
     #[cfg_attr(
         not(feature = "debug"),
@@ -75,7 +76,6 @@ impl CoreState {
             fpu_owner: Cell::new(Paddr::NULL),
             // A new TCB remembers nothing: its epoch is 0.
             space_epoch: Cell::new(1),
-            work_units: Cell::new(0),
             domain: Cell::new(0),
             domain_time: Cell::new(0),
             schedule_index: Cell::new(0),
@@ -88,6 +88,7 @@ impl CoreState {
             asid_pools: [const { Cell::new(Paddr::NULL) };
                 1 << baton_sel4_abi::NUM_ASID_POOLS_BITS],
             schedule: [const { Cell::new((0, 0)) }; DOMAIN_SCHEDULE_LENGTH],
+            cancellation: Cancellation::new(),
             all_threads: Cell::new(Paddr::NULL),
         }
     }

@@ -49,6 +49,11 @@ pub(crate) const CAN_GRANT_REPLY: u64 = 1 << 9;
 /// Flag in `Tcb::state` of a sender: it waits for a reply.
 pub(crate) const IS_CALL: u64 = 1 << 10;
 
+/// Flag in `Tcb::state` of a sender: the cancellation that was preempted has looked at it, and goes on behind it.
+pub(crate) const LOOKED_AT: u64 = 1 << 11;
+/// Flag in `Tcb::state` of a sender: it is the last that concerns the cancellation that was preempted.
+pub(crate) const LAST_TO_CANCEL: u64 = 1 << 12;
+
 /// Whether the thread runs or is ready to.
 #[inline(always)]
 pub(crate) fn is_runnable(tcb: &Tcb) -> bool {
@@ -119,6 +124,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         match ThreadState::of(tcb) {
             ThreadState::BLOCKED_ON_SEND | ThreadState::BLOCKED_ON_RECEIVE => {
                 let endpoint = Paddr::new(tcb.blocking_object.get());
+                self.leave_cancellation(tcb);
                 self.leave_endpoint(tcb, self.mem.get(endpoint));
                 self.set_state(tcb, ThreadState::INACTIVE);
             }
@@ -130,7 +136,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
             ThreadState::BLOCKED_ON_REPLY => {
                 tcb.fault[0].set(0);
                 if let Some(caller) = self.next_slot(&tcb.slots[tcb_slot::REPLY]) {
-                    self.delete_one(caller);
+                    self.delete_reply(caller);
                 }
             }
             _ => {}

@@ -179,6 +179,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if self.is_current(tcb) {
             return Err(SyscallError::IllegalOperation.into());
         }
+        self.abandon_cancellation(tcb);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         for (index, register) in USER_CONTEXT.into_iter().enumerate().take(count) {
             tcb.context.write(register, inv.arg_at(2 + index));
@@ -199,6 +200,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         };
         let source: &'m Tcb = self.mem.get(tcb);
         let (frame, integer) = USER_CONTEXT.split_at(FRAME_GROUP_WORDS);
+        self.abandon_cancellation(dest);
         if flags & 1 != 0 {
             self.suspend(source);
         }

@@ -261,6 +261,11 @@ impl World {
             &[slots::INIT_THREAD_TCB],
         )
         .expect("priorities");
+        self.thread_in(cap)
+    }
+
+    /// The thread whose capability is in a slot.
+    pub fn thread_in(&self, cap: u64) -> Thread {
         let address = self.address_of_thread(cap);
         Thread { cap, address }
     }
