@@ -23,6 +23,14 @@ use core::mem::offset_of;
 /// Slots of a thread.
 const THREAD_SLOTS: u64 = 5;
 
+/// Types of which only the last capability to an object takes anything with it: a bit for each.
+const ONLY_LAST_MATTERS: u64 = 1 << kind::ENDPOINT
+    | 1 << kind::NOTIFICATION
+    | 1 << kind::REPLY
+    | 1 << kind::CNODE
+    | 1 << kind::THREAD
+    | 1 << kind::IRQ_HANDLER;
+
 /// What is left of a capability once its object has been stopped.
 enum Rest {
     /// Nothing: the slot can be emptied; that interrupt is free after that.
@@ -86,6 +94,10 @@ impl<'m, M: Machine> Kernel<'m, M> {
     ///
     /// [`Preempted`] with a zombie left in the slot.
     pub(crate) fn delete(self, slot: &'m Slot) -> Result<(), Preempted> {
+        if ONLY_LAST_MATTERS >> kind_of(slot.cap_first()) & 1 != 0 && !self.is_final(slot) {
+            self.unlink(slot);
+            return Ok(());
+        }
         let done = self.finalise_slot(slot)?;
         self.empty_slot(slot, done.irq);
         Ok(())
