@@ -7,26 +7,26 @@ use crate::kernel_rows::Rows;
 use crate::kernel_targets::{NO_FASTPATH, Reference, WORKLOADS};
 use crate::plot::{Bar, Panel, Scale, draw_panels};
 
-/// Draws `kernel.svg` into `dir`: a panel for each variant that was measured.
+/// Draws `kernel.svg` and `kernel-fpu.svg` into `dir`: a panel for each variant that was measured.
 ///
 /// # Errors
-/// `Plot` when the file cannot be written.
+/// `Plot` when a file cannot be written.
 pub fn plot(rows: &Rows, dir: &Path) -> Result<(), Error> {
-    let panels = [
-        ("fpu_off", "floating point disabled"),
-        ("fpu_on", "floating point enabled, not used"),
-        ("fpu_used", "both sides use floating point"),
-        (
-            NO_FASTPATH,
-            "kernels without fast path, floating point disabled",
-        ),
-    ];
-    let panels = panels.map(|(variant, words)| Panel {
+    let panel = |variant, words: &str| Panel {
         title: format!("Instructions, {words}"),
         bars: bars(rows, variant),
         scale: Scale::Linear,
-    });
-    draw_panels(&dir.join("kernel.svg"), panels.into())
+    };
+    let without = vec![
+        panel("fpu_off", "floating point disabled"),
+        panel(NO_FASTPATH, "the same on kernels without fast path"),
+    ];
+    let with = vec![
+        panel("fpu_on", "floating point enabled, not used"),
+        panel("fpu_used", "both sides use floating point"),
+    ];
+    draw_panels(&dir.join("kernel.svg"), without)?;
+    draw_panels(&dir.join("kernel-fpu.svg"), with)
 }
 
 fn bars(rows: &Rows, variant: &str) -> Vec<Bar> {

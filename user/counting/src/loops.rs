@@ -4,7 +4,7 @@
 //! do in a program. Each function that counts reads the counter before its first round and behind its last.
 
 use crate::pair::Fpu;
-use baton_sel4::abi::Syscall;
+use baton_sel4_abi::Syscall;
 use core::arch::asm;
 
 /// Picks the form with the floating-point instruction or without.

@@ -77,8 +77,8 @@ fn measure(
         bench.set_flags(clear, set)?;
         for workload in WORKLOADS {
             if arguments.wants_workload(workload.name) {
-                let summary = bench.run(workload, fpu)?.summary();
-                report::row(workload.name, variant, &summary);
+                let mut samples = bench.run(workload, fpu)?;
+                report::row(workload.name, variant, samples.rounds, &samples.summary());
                 rows += 1;
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! `row,WORKLOAD,VARIANT,OUTSTANDING,METRIC,VALUE,UNIT,LEAST,MOST,KEPT,DROPPED,TICKS`
 
-use crate::sample::Summary;
+use baton_counting::Summary;
 use baton_runtime::println;
 
 /// Rows follow.
@@ -16,9 +16,8 @@ pub fn end(rows: usize) {
     println!("report ends,{rows}");
 }
 
-/// What a workload's samples come to.
-pub fn row(workload: &str, variant: &str, summary: &Summary) {
-    let rounds = summary.rounds.max(1);
+/// What a workload's samples of that many rounds come to.
+pub fn row(workload: &str, variant: &str, rounds: u64, summary: &Summary) {
     println!(
         "row,{workload},{variant},1,instructions,{},instructions,{},{},{},{},{}",
         Hundredths(summary.median * 100 / rounds),

@@ -6,8 +6,8 @@
 use crate::partner::Partner;
 use crate::sample::Samples;
 use baton_counting::{
-    Fpu, Pair, Words, call, call_repeatedly, empty_pair, order, signal_and_wait, thread_pointer,
-    yield_repeatedly,
+    Fpu, Pair, Words, between, call, call_repeatedly, empty_pair, order, signal_and_wait,
+    thread_pointer, yield_repeatedly,
 };
 use baton_runtime::process::SpawnError;
 use baton_runtime::sel4::abi::{Label, Syscall};
@@ -44,6 +44,7 @@ pub const WORKLOADS: &[Workload] = &[
     repeated("signal_wait", Bench::signal_wait),
     repeated("yield_pair", Bench::yield_pair),
     single("set_tls_base", Bench::set_tls_base),
+    single("set_tls_base_other", Bench::set_tls_base_other),
     single("page_map", Bench::page_map),
     single("copy_delete", Bench::copy_delete),
 ];
@@ -159,7 +160,8 @@ impl Bench {
         let registers = message(self.partner.service.cptr(), 0, 0, &[]);
         self.sample(samples, |bench| {
             let pair = call(fpu, Syscall::Call.number(), registers);
-            Ok(bench.partner.mailbox.read(order::CAME) - pair.start - empty)
+            let came = bench.partner.mailbox.read(order::CAME);
+            Ok(between(pair.start, came, empty))
         })
     }
 
@@ -172,7 +174,7 @@ impl Bench {
         self.sample(samples, |bench| {
             let pair = call(fpu, Syscall::Call.number(), registers);
             let left = bench.partner.mailbox.read(order::LEFT);
-            let instructions = arrived - left - empty;
+            let instructions = between(left, arrived, empty);
             arrived = pair.end;
             Ok(instructions)
         })
@@ -188,7 +190,7 @@ impl Bench {
         let empty = empty_pair(Fpu::Leave);
         let service = self.partner.service.cptr();
         self.sample(samples, |_| {
-            Ok(call_repeatedly(fpu, service, info, LOOP) - empty)
+            Ok(between(0, call_repeatedly(fpu, service, info, LOOP), empty))
         })
     }
 
@@ -198,7 +200,7 @@ impl Bench {
         // Nobody takes the signals: but for the first, each finds the word full.
         self.sample(samples, |_| {
             let pair = call(fpu, Syscall::Send.number(), registers);
-            Ok(pair.end - pair.start - empty)
+            Ok(between(pair.start, pair.end, empty))
         })
     }
 
@@ -211,7 +213,11 @@ impl Bench {
         // and finds its answer.
         self.tcb.set_priority(self.tcb, PRIORITY - 1)?;
         self.sample(samples, |_| {
-            Ok(signal_and_wait(fpu, signals, answers, LOOP) - empty)
+            Ok(between(
+                0,
+                signal_and_wait(fpu, signals, answers, LOOP),
+                empty,
+            ))
         })?;
         self.tcb.set_priority(self.tcb, PRIORITY)
     }
@@ -219,15 +225,27 @@ impl Bench {
     fn yield_pair(&mut self, fpu: Fpu, samples: &mut Samples) -> Result<(), Error> {
         self.partner.order(order::YIELD, fpu, 0)?;
         let empty = empty_pair(Fpu::Leave);
-        self.sample(samples, |_| Ok(yield_repeatedly(fpu, LOOP) - empty))?;
+        self.sample(samples, |_| {
+            Ok(between(0, yield_repeatedly(fpu, LOOP), empty))
+        })?;
         self.partner.stop()
     }
 
     fn set_tls_base(&mut self, fpu: Fpu, samples: &mut Samples) -> Result<(), Error> {
+        self.set_tls_base_of(self.tcb, fpu, samples)
+    }
+
+    fn set_tls_base_other(&mut self, fpu: Fpu, samples: &mut Samples) -> Result<(), Error> {
+        self.partner.stop()?;
+        self.set_tls_base_of(self.partner.tcb(), fpu, samples)
+    }
+
+    fn set_tls_base_of(&mut self, tcb: Tcb, fpu: Fpu, samples: &mut Samples) -> Result<(), Error> {
         let empty = empty_pair(fpu);
         let label = Label::TcbSetTlsBase.number();
-        let registers = message(self.tcb.cptr(), label, 0, &[thread_pointer()]);
-        self.sample(samples, |_| Ok(invoke(fpu, registers) - empty))
+        // This thread must keep its own; the other is started again before it runs.
+        let registers = message(tcb.cptr(), label, 0, &[thread_pointer()]);
+        self.sample(samples, |_| Ok(invoke(fpu, registers, empty)))
     }
 
     fn page_map(&mut self, fpu: Fpu, samples: &mut Samples) -> Result<(), Error> {
@@ -240,7 +258,7 @@ impl Bench {
         let registers = message(self.page.cptr(), Label::PageMap.number(), 1, &words);
         self.sample(samples, |bench| {
             ipc_buffer().set_cap(0, bench.vspace.root().cptr());
-            let instructions = invoke(fpu, registers) - empty;
+            let instructions = invoke(fpu, registers, empty);
             bench.page.unmap()?;
             Ok(instructions)
         })
@@ -262,8 +280,8 @@ impl Bench {
         self.sample(samples, |bench| {
             ipc_buffer().set_message_register(4, CapRights::ALL.word());
             ipc_buffer().set_cap(0, bench.cnode);
-            let copied = invoke(fpu, copy) - empty;
-            Ok(copied + invoke(fpu, delete) - empty)
+            let copied = invoke(fpu, copy, empty);
+            Ok(copied + invoke(fpu, delete, empty))
         })
     }
 }
@@ -279,13 +297,13 @@ fn message(cptr: CPtr, label: u64, caps: u64, words: &[u64]) -> Words {
     registers
 }
 
-/// Invokes an object, and returns the instructions between the two readings.
-fn invoke(fpu: Fpu, registers: Words) -> u64 {
+/// Invokes an object, and returns the instructions of that.
+fn invoke(fpu: Fpu, registers: Words, empty: u64) -> u64 {
     let Pair { start, end, a } = call(fpu, Syscall::Call.number(), registers);
     let error = MessageInfo::from_word(a[1]).label();
     assert!(
         error == 0,
         "the kernel has refused an invocation: error {error}"
     );
-    end - start
+    between(start, end, empty)
 }
