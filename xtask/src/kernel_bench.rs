@@ -93,7 +93,12 @@ pub fn bench_qemu(workspace: &Workspace, options: &Options) -> Result<(), Error>
     println!("{}", csv.display());
     if whole {
         let tables = dir.join("kernel-tables.md");
-        let text = kernel_targets::markdown(&rows) + "\n" + &kernel_targets::markdown_sizes(&rows);
+        let text = [
+            kernel_targets::markdown(&rows),
+            kernel_targets::markdown_count(&rows) + "\n",
+            kernel_targets::markdown_sizes(&rows),
+        ];
+        let text = text.join("\n");
         fs::write(&tables, text).map_err(Error::file("write", &tables))?;
         println!("{}", tables.display());
         return show(&rows, &dir);
