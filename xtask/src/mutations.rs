@@ -236,7 +236,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "fpu-not-saved",
         about: "threads see one another's floating-point registers",
-        file: "scheduler.rs",
+        file: "fpu.rs",
         from: "self.machine.load_fpu(&tcb.fpu);",
         to: "",
     },
