@@ -161,7 +161,7 @@ impl<'a> Node<'a> {
                 PROPERTY => {
                     let length = usize::try_from(word(self.properties, at + 4)?).ok()?;
                     let name_at = usize::try_from(word(self.properties, at + 8)?).ok()?;
-                    if string(self.strings, name_at) == Some(name) {
+                    if is_string(self.strings, name_at, name) {
                         return self.properties.get(at + 12..at + 12 + length);
                     }
                     at += 12 + padded(length);
@@ -231,7 +231,44 @@ fn string(bytes: &[u8], at: usize) -> Option<&str> {
     core::str::from_utf8(bytes.get(..end)?).ok()
 }
 
+/// Whether the string that starts there is this one: without looking for its end, for trees have hundreds of names.
+fn is_string(bytes: &[u8], at: usize, wanted: &str) -> bool {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let behind = rest.strip_prefix(wanted.as_bytes());
+    behind.is_some_and(|behind| behind.first() == Some(&0))
+}
+
 /// Rounded up to whole words. Cannot overflow: lengths come from 32-bit words or from slices.
 const fn padded(length: usize) -> usize {
     (length + 3) & !3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fdt_writer::Writer;
+
+    #[test]
+    fn property_is_found_by_its_whole_name() {
+        let mut tree = Writer::default();
+        tree.node("", |root| {
+            root.words("reg-names", &[1]);
+            root.words("re", &[2]);
+            root.words("a-reg", &[3]);
+            root.words("reg", &[4]);
+        });
+        let bytes = tree.finish();
+        let tree = Fdt::new(&bytes).expect("a tree");
+        let mut found = [None; 4];
+        let walked = tree.walk(|node| found = ["reg", "reg-", "re", ""].map(|n| node.word(n)));
+        assert_eq!(walked, Ok(()));
+        assert_eq!(found, [Some(4), None, Some(2), None]);
+    }
+
+    #[test]
+    fn name_that_does_not_end_is_none() {
+        assert!(is_string(b"x\0reg\0", 2, "reg"));
+        assert!(!is_string(b"x\0reg", 2, "reg"));
+        assert!(!is_string(b"reg\0", 9, "reg"));
+    }
 }
