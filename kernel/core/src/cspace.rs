@@ -63,13 +63,60 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
     }
 
+    /// The slot that `pointer` names in the thread's own capability space, if all of the pointer is used up.
+    #[inline(always)]
+    pub(crate) fn find_slot(self, thread: &'m Tcb, pointer: u64) -> Option<&'m Slot> {
+        let mut node = thread.slots[tcb_slot::CTABLE].cap();
+        // What is not resolved yet, in the highest bits.
+        let mut rest = pointer;
+        let mut bits_left = WORD_BITS;
+        loop {
+            if kind_of(node[0]) != kind::CNODE {
+                return None;
+            }
+            let radix = cnode_radix(node[0]);
+            let data = CNodeCapData::from_word(node[1]);
+            let guard_bits = data.guard_size();
+            // Shifted twice, for a guard may have no bits.
+            let guard = (rest >> 1) >> ((WORD_BITS - 1 - guard_bits) & 63);
+            if guard != data.guard() {
+                return None;
+            }
+            rest <<= guard_bits;
+            let index = (rest >> 1) >> ((WORD_BITS - 1 - radix) & 63);
+            let slot: &Slot = self
+                .mem
+                .find(address_of(node[0]).add(index << Slot::BITS))?;
+            let level_bits = guard_bits + radix;
+            if level_bits == bits_left {
+                return Some(slot);
+            }
+            if level_bits > bits_left || level_bits == 0 {
+                return None;
+            }
+            bits_left -= level_bits;
+            rest <<= radix & 63;
+            node = slot.cap();
+        }
+    }
+
     /// The slot that `pointer` names in the thread's own capability space.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lookup_slot(
         self,
         thread: &'m Tcb,
         pointer: u64,
     ) -> Result<&'m Slot, LookupFailure> {
+        match self.find_slot(thread, pointer) {
+            Some(slot) => Ok(slot),
+            None => self.lookup_odd_slot(thread, pointer),
+        }
+    }
+
+    /// The same, for a pointer that is not used up, or does not resolve.
+    #[cold]
+    #[inline(never)]
+    fn lookup_odd_slot(self, thread: &'m Tcb, pointer: u64) -> Result<&'m Slot, LookupFailure> {
         let root = thread.slots[tcb_slot::CTABLE].cap();
         Ok(self.resolve(root, pointer, WORD_BITS)?.slot)
     }
@@ -106,7 +153,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
 }
 
 #[inline(always)]
-pub(crate) fn cnode_radix(first: u64) -> u64 {
+fn cnode_radix(first: u64) -> u64 {
     (first >> 5) & 0x3f
 }
 

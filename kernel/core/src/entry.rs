@@ -1,51 +1,73 @@
 //! The doors of the kernel: what the trap code calls.
 //!
 //! Before each call the trap code has saved the running thread's registers in its context (see
-//! `baton_kernel_mem::Context`); after it, it restores those of [`Kernel::current`], or waits for an interrupt if there is none.
+//! `baton_kernel_mem::Context`); after it, it restores those of the thread
+//! that it is given, or waits for an interrupt if there is none.
 
 use crate::fault::Fault;
 use crate::machine::Machine;
 use crate::state::Kernel;
-use baton_kernel_mem::Slot;
+use baton_kernel_mem::{Slot, Tcb};
 
 impl<'m, M: Machine> Kernel<'m, M> {
-    /// A system call (`ecall`) of the running thread; its number is in register `a7`. Any that the fast
-    /// path ([`Kernel::fast_call`], [`Kernel::fast_reply_recv`]) has not done.
+    /// A system call (`ecall`) of `current`, the running thread; its number is in register `a7`. Any that the fast
+    /// path ([`Kernel::fast_call`] and its neighbours) has not done.
     #[inline]
-    pub fn handle_syscall(self) {
-        self.syscall();
-        self.schedule();
-        self.activate();
+    pub fn handle_syscall(self, current: &'m Tcb) -> Option<&'m Tcb> {
+        self.syscall(current);
+        self.finish(current)
     }
 
-    /// A `Call` of the running thread whose capability is in `slot`.
+    /// A `Call` of `current`, the running thread, whose capability is in `slot`.
     #[inline]
-    pub fn handle_call(self, slot: &'m Slot) {
-        self.call(slot);
-        self.schedule();
-        self.activate();
+    pub fn handle_call(self, current: &'m Tcb, slot: &'m Slot) -> Option<&'m Tcb> {
+        self.call(current, slot);
+        self.finish(current)
+    }
+
+    /// A `Send` of `current`, the running thread, whose capability is in `slot`.
+    #[inline]
+    pub fn handle_send(self, current: &'m Tcb, slot: &'m Slot) -> Option<&'m Tcb> {
+        self.send_found(current, slot);
+        self.finish(current)
     }
 
     /// An interrupt: claims it from the machine and handles it. Also called when the idle core sees one.
-    pub fn handle_interrupt(self) {
+    pub fn handle_interrupt(self) -> Option<&'m Tcb> {
         self.interrupt();
-        self.schedule();
-        self.activate();
+        self.switch()
     }
 
     /// An exception of the running thread: `cause` as `scause` has it, `value` as `stval`.
-    pub fn handle_exception(self, cause: u64, value: u64) {
-        if let Some(current) = self.current() {
-            if self.wants_fpu(current, cause) {
-                return;
-            }
+    pub fn handle_exception(self, cause: u64, value: u64) -> Option<&'m Tcb> {
+        if let Some(current) = self.current()
+            && !self.wants_fpu(current, cause)
+        {
             let fault = self.vm_fault(cause, value).unwrap_or(Fault::UserException {
                 number: cause,
                 code: 0,
             });
             self.handle_fault(current, fault);
         }
+        self.switch()
+    }
+
+    /// The thread that goes on: mostly the one that has made the call.
+    #[inline(always)]
+    fn finish(self, current: &'m Tcb) -> Option<&'m Tcb> {
+        if self.is_anything_to_schedule() {
+            return self.switch();
+        }
+        self.activate(current);
+        Some(current)
+    }
+
+    /// The thread that goes on once the scheduler has done what it was asked for.
+    #[inline(never)]
+    pub(crate) fn switch(self) -> Option<&'m Tcb> {
         self.schedule();
-        self.activate();
+        let current = self.current()?;
+        self.activate(current);
+        Some(current)
     }
 }

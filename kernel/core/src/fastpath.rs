@@ -1,8 +1,9 @@
-//! The fast path: the two halves of a remote procedure call, from system call to the other thread's registers in one piece.
+//! The fast path: the two halves of a remote procedure call, from system call to the other thread's registers in one piece,
+//! and signals for which nobody waits.
 //!
 //! `Call` to a thread that waits, and `ReplyRecv` to a thread that called, with up to four words in registers and no
-//! capabilities, when the other thread is the one that the scheduler would choose. Everything else is left to the slow path,
-//! and so is each case of these two that is not as usual.
+//! capabilities, when the other thread is the one that the scheduler would choose; `Send` to a notification that only takes
+//! a note. Everything else is left to the slow path, and so is each case of these that is not as usual.
 //!
 //! Invariants:
 //! - a function here either changes nothing and returns `None`, or does all that the slow path would have done and returns
@@ -14,9 +15,8 @@
 //! what a later test implies is not tested before. `docs/bench/kernel.md` has the figures, ADR 0018 the reasons.
 //! Reference manual, section 4.2 (what the calls mean). Neighbours: `endpoint`, `transfer`, `reply`, `scheduler` (the slow path).
 
-use crate::cap::{Cap, KIND_MASK, REPLY_MASTER, address_of, kind, kind_of, stored_rights};
+use crate::cap::{Cap, KIND_MASK, REPLY_MASTER, address_of, kind, stored_rights};
 use crate::config::DOMAINS;
-use crate::cspace::cnode_radix;
 use crate::derivation::FLAGS;
 use crate::endpoint::queue_state::{self, RECEIVE, SEND};
 use crate::machine::Machine;
@@ -24,7 +24,7 @@ use crate::state::Kernel;
 use crate::tcb::{CAN_GRANT, ThreadState};
 use crate::transfer::copy_registers;
 use baton_kernel_mem::{Endpoint, Notification, Paddr, Slot, Tcb, reg, tcb_slot};
-use baton_sel4_abi::{CNodeCapData, CapRights, MSG_REGISTERS, MessageInfo, WORD_BITS};
+use baton_sel4_abi::{CapRights, MSG_REGISTERS, MessageInfo};
 
 /// The registers that a system call has its arguments in, as the trap found them.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,8 @@ pub enum Fast<'m> {
     Unfinished(Resume<'m>),
     /// Nothing was changed: [`Kernel::handle_syscall`] is to do it.
     Slow,
-    /// Nothing was changed: [`Kernel::handle_call`] is to do it. The capability is in this slot.
+    /// Nothing was changed: [`Kernel::handle_call`], or [`Kernel::handle_send`], is to do it. The capability is in this
+    /// slot.
     Found(&'m Slot),
 }
 
@@ -71,7 +72,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if cfg!(feature = "slow-only") {
             return Fast::Slow;
         }
-        let Some(slot) = self.fast_lookup(current, call.pointer) else {
+        let Some(slot) = self.find_slot(current, call.pointer) else {
             return Fast::Slow;
         };
         let [first, badge] = slot.cap();
@@ -79,10 +80,60 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if first & (KIND_MASK | stored_rights(CapRights::WRITE)) != SEND_CAP {
             return Fast::Found(slot);
         }
-        match self.fast_send(current, first, badge, call) {
+        match self.fast_deliver(current, first, badge, call) {
             Some(resume) => done(current, resume),
             None => Fast::Slow,
         }
+    }
+
+    /// `Send` by `current`, the running thread: mostly a signal.
+    #[inline(always)]
+    pub fn fast_send(self, current: &'m Tcb, call: SyscallRegisters) -> Fast<'m> {
+        if cfg!(feature = "slow-only") {
+            return Fast::Slow;
+        }
+        let Some(slot) = self.find_slot(current, call.pointer) else {
+            return Fast::Slow;
+        };
+        let [first, badge] = slot.cap();
+        const SIGNAL_CAP: u64 = kind::NOTIFICATION | stored_rights(CapRights::WRITE);
+        if first & (KIND_MASK | stored_rights(CapRights::WRITE)) == SIGNAL_CAP
+            && MessageInfo::from_word(call.info).extra_caps() == 0
+            && self.fast_signal(address_of(first), badge).is_some()
+        {
+            // Its registers stay as they are.
+            return Fast::Done(Resume {
+                thread: current,
+                badge: call.pointer,
+                info: call.info,
+            });
+        }
+        Fast::Found(slot)
+    }
+
+    /// Notes a signal, unless somebody is to be woken.
+    #[inline(always)]
+    fn fast_signal(self, at: Paddr, badge: u64) -> Option<()> {
+        let notification: &Notification = self.mem.find(at)?;
+        match notification.head.get() & queue_state::MASK {
+            queue_state::WAITING => return None,
+            queue_state::ACTIVE => {
+                let before = notification.badge.get();
+                notification.badge.set(before | badge);
+            }
+            _ => {
+                let bound = notification.bound.get();
+                if bound != 0 {
+                    let tcb: &Tcb = self.mem.find(Paddr::new(bound))?;
+                    if ThreadState::of(tcb) == ThreadState::BLOCKED_ON_RECEIVE {
+                        return None;
+                    }
+                }
+                notification.head.set(queue_state::ACTIVE);
+                notification.badge.set(badge);
+            }
+        }
+        Some(())
     }
 
     /// `ReplyRecv` by `current`, the running thread.
@@ -107,7 +158,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
     }
 
     #[inline(always)]
-    fn fast_send(
+    fn fast_deliver(
         self,
         current: &'m Tcb,
         first: u64,
@@ -164,7 +215,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
     #[inline(always)]
     fn fast_reply(self, current: &'m Tcb, call: SyscallRegisters) -> Option<Resume<'m>> {
         let info = short_message(call.info)?;
-        let [first, _] = self.fast_lookup(current, call.pointer)?.cap();
+        let [first, _] = self.find_slot(current, call.pointer)?.cap();
         const RECEIVE_CAP: u64 = kind::ENDPOINT | stored_rights(CapRights::READ);
         if first & (KIND_MASK | stored_rights(CapRights::READ)) != RECEIVE_CAP {
             return None;
@@ -226,43 +277,6 @@ impl<'m, M: Machine> Kernel<'m, M> {
             .set(ThreadState::BLOCKED_ON_RECEIVE.word() | may_grant);
         current.blocking_object.set(address.value());
         Some(self.fast_transfer(current, caller, 0, info))
-    }
-
-    /// The slot that `pointer` names, if it is found without any surprise.
-    #[inline(always)]
-    fn fast_lookup(self, thread: &'m Tcb, pointer: u64) -> Option<&'m Slot> {
-        let mut node = thread.slots[tcb_slot::CTABLE].cap();
-        // What is not resolved yet, in the highest bits.
-        let mut rest = pointer;
-        let mut bits_left = WORD_BITS;
-        loop {
-            if kind_of(node[0]) != kind::CNODE {
-                return None;
-            }
-            let radix = cnode_radix(node[0]);
-            let data = CNodeCapData::from_word(node[1]);
-            let guard_bits = data.guard_size();
-            // Shifted twice, for a guard may have no bits.
-            let guard = (rest >> 1) >> ((WORD_BITS - 1 - guard_bits) & 63);
-            if guard != data.guard() {
-                return None;
-            }
-            rest <<= guard_bits;
-            let index = (rest >> 1) >> ((WORD_BITS - 1 - radix) & 63);
-            let slot: &Slot = self
-                .mem
-                .find(address_of(node[0]).add(index << Slot::BITS))?;
-            let level_bits = guard_bits + radix;
-            if level_bits == bits_left {
-                return Some(slot);
-            }
-            if level_bits > bits_left || level_bits == 0 {
-                return None;
-            }
-            bits_left -= level_bits;
-            rest <<= radix & 63;
-            node = slot.cap();
-        }
     }
 
     /// The thread at `at`, if its address space is known.

@@ -170,6 +170,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
     }
 
+    /// Whether the entry has noted anything for the scheduler.
+    #[inline(always)]
+    pub(crate) fn is_anything_to_schedule(self) -> bool {
+        self.core.action.get() != RESUME
+    }
+
     /// Does what the entry has noted: afterwards the right thread is the current one.
     #[inline]
     pub(crate) fn schedule(self) {
@@ -236,11 +242,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
     }
 
     /// Prepares the current thread for going on: a system call that is to be made again starts at its instruction.
-    #[inline]
-    pub(crate) fn activate(self) {
-        if let Some(current) = self.current()
-            && ThreadState::of(current) == ThreadState::RESTART
-        {
+    #[inline(always)]
+    pub(crate) fn activate(self, current: &'m Tcb) {
+        if ThreadState::of(current) == ThreadState::RESTART {
             let context = &current.context;
             context.set::<{ reg::NEXT_PC }>(context.get::<{ reg::PC }>());
             self.set_state(current, ThreadState::RUNNING);

@@ -10,7 +10,7 @@ use crate::invocation::Invocation;
 use crate::machine::Machine;
 use crate::message::IN_REGISTERS;
 use crate::state::Kernel;
-use crate::tcb::ThreadState;
+use crate::tcb::{QUEUED, ThreadState};
 use baton_kernel_mem::{Slot, Tcb, reg};
 use baton_sel4_abi::{CapRights, MessageInfo, Syscall};
 
@@ -24,12 +24,9 @@ struct Manner {
 }
 
 impl<'m, M: Machine> Kernel<'m, M> {
-    /// The system call whose number is in the running thread's register `a7`.
+    /// The system call whose number is in register `a7` of `current`, the running thread.
     #[inline]
-    pub(crate) fn syscall(self) {
-        let Some(current) = self.current() else {
-            return;
-        };
+    pub(crate) fn syscall(self, current: &'m Tcb) {
         let number = current.context.get::<{ reg::A7 }>();
         let send = |call, block| self.send(current, Manner { call, block });
         match Syscall::from_number(number as i64) {
@@ -54,15 +51,24 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     /// `Call` with the capability in `slot`, which was found for it.
     #[inline]
-    pub(crate) fn call(self, slot: &'m Slot) {
-        if let Some(current) = self.current() {
-            let manner = Manner {
-                call: true,
-                block: true,
-            };
-            let pointer = current.context.get::<{ reg::A0 }>();
-            self.invoke_or_interrupt(current, slot, pointer, manner);
-        }
+    pub(crate) fn call(self, current: &'m Tcb, slot: &'m Slot) {
+        let manner = Manner {
+            call: true,
+            block: true,
+        };
+        let pointer = current.context.get::<{ reg::A0 }>();
+        self.invoke_or_interrupt(current, slot, pointer, manner);
+    }
+
+    /// `Send` with the capability in `slot`, which was found for it.
+    #[inline]
+    pub(crate) fn send_found(self, current: &'m Tcb, slot: &'m Slot) {
+        let manner = Manner {
+            call: false,
+            block: true,
+        };
+        let pointer = current.context.get::<{ reg::A0 }>();
+        self.invoke_or_interrupt(current, slot, pointer, manner);
     }
 
     #[inline(always)]
@@ -163,22 +169,23 @@ impl<'m, M: Machine> Kernel<'m, M> {
             call: manner.call,
             block: manner.block,
         };
-        // If it is preempted, or stops the caller, the caller begins it anew.
-        self.set_state(current, ThreadState::RESTART);
+        // If it is preempted, or stops the caller, the caller begins it anew. It runs and is in no queue: its state has no
+        // flags, and the scheduler need not know.
+        current.state.set(ThreadState::RESTART.word());
         match self.decode(&invocation, cap) {
             Ok(answer) => {
                 if ThreadState::of(current) == ThreadState::RESTART {
                     if manner.call {
                         self.answer(current, answer);
                     }
-                    self.set_state(current, ThreadState::RUNNING);
+                    go_on(current);
                 }
             }
             Err(Stop::Error(error)) => {
                 if manner.call {
                     self.answer_error(current, error);
                 }
-                self.set_state(current, ThreadState::RUNNING);
+                go_on(current);
             }
             Err(Stop::Preempted) => return Err(Preempted),
         }
@@ -295,4 +302,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
         };
         self.handle_fault(current, fault);
     }
+}
+
+/// A thread whose state was set to `RESTART` for the time of an invocation runs on. It may have been queued by it.
+#[inline(always)]
+fn go_on(current: &Tcb) {
+    current
+        .state
+        .set((current.state.get() & QUEUED) | ThreadState::RUNNING.word());
 }

@@ -211,7 +211,7 @@ impl Fake {
                 return;
             }
             self.trap(false);
-            self.kernel().handle_interrupt();
+            let _ = self.kernel().handle_interrupt();
         }
         panic!("an interrupt is raised again and again");
     }
@@ -229,7 +229,7 @@ impl Fake {
 
     fn trap_for(&self, cause: u64, value: u64) {
         self.trap(false);
-        self.kernel().handle_exception(cause, value);
+        let _ = self.kernel().handle_exception(cause, value);
         self.check();
     }
 

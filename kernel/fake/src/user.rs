@@ -104,6 +104,7 @@ impl Fake {
             _ if self.slow_only.get() => Fast::Slow,
             Some(Syscall::Call) => kernel.fast_call(current, call),
             Some(Syscall::ReplyRecv) => kernel.fast_reply_recv(current, call),
+            Some(Syscall::Send) => kernel.fast_send(current, call),
             _ => Fast::Slow,
         };
         match fast {
@@ -116,8 +117,15 @@ impl Fake {
                 resume.thread.context.set::<{ reg::A0 }>(resume.badge);
                 resume.thread.context.set::<{ reg::A1 }>(resume.info);
             }
-            Fast::Found(slot) => kernel.handle_call(slot),
-            Fast::Slow => kernel.handle_syscall(),
+            Fast::Found(slot) => {
+                let _ = match number {
+                    Some(Syscall::Send) => kernel.handle_send(current, slot),
+                    _ => kernel.handle_call(current, slot),
+                };
+            }
+            Fast::Slow => {
+                let _ = kernel.handle_syscall(current);
+            }
         }
     }
 

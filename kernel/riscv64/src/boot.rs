@@ -94,7 +94,7 @@ pub unsafe extern "C" fn start(
         fail();
     }
     kernel.machine.restart_timer();
-    trap::next(&entry)
+    trap::leave(&entry, entry.kernel().current())
 }
 
 /// Traps go to the kernel; interrupts are on in user mode only; the kernel does not touch user addresses.

@@ -80,6 +80,8 @@ global_asm!(
     "   beqz  x7, 4f",
     "   addi  x7, a7, {not_reply_recv}",
     "   beqz  x7, 5f",
+    "   addi  x7, a7, {not_send}",
+    "   beqz  x7, 6f",
     "   jal   {syscall}",
     //
     // Goes on with the context at a0.
@@ -128,10 +130,12 @@ global_asm!(
     "   ld    x5, 5*8(x5)",
     "   sret",
     //
-    // The two system calls that have a fast path, which goes on at `restore_message`.
+    // The system calls that have a fast path, which goes on at `restore_message`.
     "4: jal   {call}",
     "   j     restore",
     "5: jal   {reply_recv}",
+    "   j     restore",
+    "6: jal   {send}",
     "   j     restore",
     //
     // Anything but a system call: the thread tries again.
@@ -153,8 +157,10 @@ global_asm!(
     syscall = sym crate::trap::syscall,
     call = sym crate::trap::call,
     reply_recv = sym crate::trap::reply_recv,
+    send = sym crate::trap::send,
     not_call = const -Syscall::Call.number(),
     not_reply_recv = const -Syscall::ReplyRecv.number(),
+    not_send = const -Syscall::Send.number(),
     other = sym crate::trap::other,
     broken = sym crate::trap::broken,
     ecall = const crate::trap::CAUSE_ECALL,

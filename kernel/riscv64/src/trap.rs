@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::ptr;
 
-use baton_kernel_core::mem::{Slot, Tcb, WINDOW_BASE};
+use baton_kernel_core::mem::{Slot, Tcb};
 use baton_kernel_core::{Fast, Resume, SyscallRegisters};
 
 use crate::csr;
@@ -19,17 +19,16 @@ const INTERRUPT: u64 = 1 << 63;
 /// # Safety
 /// Only for the entry code: the running thread's registers are in its context, which is the one that was restored last.
 pub unsafe extern "C" fn call(pointer: u64, info: u64, current: *const Tcb) -> u64 {
-    let call = SyscallRegisters { pointer, info };
-    // SAFETY: the entry code runs one trap at a time.
-    let entry = unsafe { hart() };
-    // SAFETY: the caller's promise: what was restored last is where a handle to the current thread pointed, and
-    // `Memory` has been promised that there is memory for good.
-    let current = unsafe { &*current };
-    match entry.kernel().fast_call(current, call) {
+    // SAFETY: the caller's promise.
+    let (entry, current) = unsafe { enter(current) };
+    match entry
+        .kernel()
+        .fast_call(current, SyscallRegisters { pointer, info })
+    {
         Fast::Done(resume) => go_on(resume),
         Fast::Unfinished(resume) => finish(current, resume.thread, resume.badge, resume.info),
-        Fast::Slow => syscall(),
-        Fast::Found(slot) => call_found(slot),
+        Fast::Slow => slow(current),
+        Fast::Found(slot) => call_found(current, slot),
     }
 }
 
@@ -38,16 +37,52 @@ pub unsafe extern "C" fn call(pointer: u64, info: u64, current: *const Tcb) -> u
 /// # Safety
 /// As [`call`].
 pub unsafe extern "C" fn reply_recv(pointer: u64, info: u64, current: *const Tcb) -> u64 {
+    // SAFETY: the caller's promise.
+    let (entry, current) = unsafe { enter(current) };
     let call = SyscallRegisters { pointer, info };
-    // SAFETY: the entry code runs one trap at a time.
-    let entry = unsafe { hart() };
-    // SAFETY: as in `call`.
-    let current = unsafe { &*current };
     match entry.kernel().fast_reply_recv(current, call) {
         Fast::Done(resume) => go_on(resume),
         Fast::Unfinished(resume) => finish(current, resume.thread, resume.badge, resume.info),
-        Fast::Slow | Fast::Found(_) => syscall(),
+        Fast::Slow | Fast::Found(_) => slow(current),
     }
+}
+
+/// `Send`, as [`call`].
+///
+/// # Safety
+/// As [`call`].
+pub unsafe extern "C" fn send(pointer: u64, info: u64, current: *const Tcb) -> u64 {
+    // SAFETY: the caller's promise.
+    let (entry, current) = unsafe { enter(current) };
+    match entry
+        .kernel()
+        .fast_send(current, SyscallRegisters { pointer, info })
+    {
+        Fast::Done(resume) => go_on(resume),
+        Fast::Found(slot) => send_found(current, slot),
+        Fast::Slow | Fast::Unfinished(_) => slow(current),
+    }
+}
+
+/// Any other system call, as [`call`].
+///
+/// # Safety
+/// As [`call`].
+pub unsafe extern "C" fn syscall(_pointer: u64, _info: u64, current: *const Tcb) -> u64 {
+    // SAFETY: the caller's promise.
+    let (entry, current) = unsafe { enter(current) };
+    leave(&entry, entry.kernel().handle_syscall(current))
+}
+
+/// The kernel and the running thread.
+///
+/// # Safety
+/// As [`call`].
+#[inline(always)]
+unsafe fn enter<'m>(current: *const Tcb) -> (Entry<'m>, &'m Tcb) {
+    // SAFETY: the entry code runs one trap at a time; what was restored last is where a handle to the current thread pointed, and
+    // `Memory` has been promised that there is memory for good.
+    unsafe { (hart(), &*current) }
 }
 
 /// Leaves the kernel for a thread, with badge and message info in registers instead of its context.
@@ -67,39 +102,42 @@ fn go_on(resume: Resume<'_>) -> ! {
     }
 }
 
-/// The rest of a fast path between threads that use the floating-point unit.
+/// The rest of a fast path between threads that use the floating-point unit. Like the next ones a function of its own, so that
+/// those above need no stack: they are jumped to.
 #[inline(never)]
 extern "C" fn finish(current: &Tcb, thread: &Tcb, badge: u64, info: u64) -> u64 {
-    // SAFETY: as in `syscall`.
+    // SAFETY: the entry code runs one trap at a time; who jumps here makes no use of its own entry any more.
     let entry = unsafe { hart() };
     let resume = Resume {
         thread,
         badge,
         info,
     };
-    let thread = entry.kernel().finish_fast(current, resume);
-    ptr::from_ref(thread).addr() as u64
+    address(entry.kernel().finish_fast(current, resume))
 }
 
-/// Any system call. A function of its own, so that the fast path needs no stack.
-///
-/// # Safety
-/// As [`call`]; also for `call` and `reply_recv`, which make no use of their own entry behind this.
+/// A system call that the fast path has left as it was.
 #[inline(never)]
-pub extern "C" fn syscall() -> u64 {
-    // SAFETY: the entry code runs one trap at a time.
+extern "C" fn slow(current: &Tcb) -> u64 {
+    // SAFETY: as in `finish`.
     let entry = unsafe { hart() };
-    entry.kernel().handle_syscall();
-    next(&entry)
+    leave(&entry, entry.kernel().handle_syscall(current))
 }
 
 /// `Call` with a capability that the fast path has found and that is not for it.
 #[inline(never)]
-extern "C" fn call_found(slot: &Slot) -> u64 {
-    // SAFETY: as in `syscall`.
+extern "C" fn call_found(current: &Tcb, slot: &Slot) -> u64 {
+    // SAFETY: as in `finish`.
     let entry = unsafe { hart() };
-    entry.kernel().handle_call(slot);
-    next(&entry)
+    leave(&entry, entry.kernel().handle_call(current, slot))
+}
+
+/// The same for `Send`.
+#[inline(never)]
+extern "C" fn send_found(current: &Tcb, slot: &Slot) -> u64 {
+    // SAFETY: as in `finish`.
+    let entry = unsafe { hart() };
+    leave(&entry, entry.kernel().handle_send(current, slot))
 }
 
 /// An interrupt or an exception.
@@ -109,33 +147,41 @@ extern "C" fn call_found(slot: &Slot) -> u64 {
 pub unsafe extern "C" fn other(cause: u64, value: u64) -> u64 {
     // SAFETY: the entry code runs one trap at a time.
     let entry = unsafe { hart() };
-    if cause & INTERRUPT != 0 {
-        entry.kernel().handle_interrupt();
+    let kernel = entry.kernel();
+    let next = if cause & INTERRUPT != 0 {
+        kernel.handle_interrupt()
     } else {
-        entry.kernel().handle_exception(cause, value);
-    }
-    next(&entry)
+        kernel.handle_exception(cause, value)
+    };
+    leave(&entry, next)
 }
 
 /// The address of the context that is to be restored; waits for an interrupt as long as there is none.
 #[inline(always)]
-pub fn next(entry: &Entry<'_>) -> u64 {
-    loop {
-        let kernel = entry.kernel();
-        if let Some(thread) = kernel.current() {
-            // A TCB begins with its context.
-            return WINDOW_BASE.wrapping_add(kernel.mem.address(thread).value());
-        }
-        idle(entry);
+pub fn leave(entry: &Entry<'_>, next: Option<&Tcb>) -> u64 {
+    match next {
+        Some(thread) => address(thread),
+        None => idle(entry),
     }
 }
 
+/// A TCB begins with its context.
+#[inline(always)]
+fn address(thread: &Tcb) -> u64 {
+    ptr::from_ref(thread).addr() as u64
+}
+
 #[cold]
-fn idle(entry: &Entry<'_>) {
-    // SAFETY: interrupts are off in `sstatus`, so that nothing is taken here; one that is on in `sie` ends the wait.
-    unsafe { asm!("wfi", options(nomem, nostack)) };
-    if csr::sip::read() & csr::sie::read() != 0 {
-        entry.kernel().handle_interrupt();
+#[inline(never)]
+fn idle(entry: &Entry<'_>) -> u64 {
+    loop {
+        // SAFETY: interrupts are off in `sstatus`, so that nothing is taken here; one that is on in `sie` ends the wait.
+        unsafe { asm!("wfi", options(nomem, nostack)) };
+        if csr::sip::read() & csr::sie::read() != 0
+            && let Some(thread) = entry.kernel().handle_interrupt()
+        {
+            return address(thread);
+        }
     }
 }
 
