@@ -14,7 +14,7 @@ use crate::elf_size;
 use crate::error::Error;
 use crate::kernel::{Flavour, build_kernel};
 use crate::kernel_plot;
-use crate::kernel_rows::{Row, Rows, UPSTREAM, parse_report};
+use crate::kernel_rows::{Reported, Row, Rows, UPSTREAM, parse_report};
 use crate::kernel_targets::{self, NO_FASTPATH, VARIANTS, WORKLOADS};
 use crate::process::{Workspace, capture_until, last_lines};
 use crate::qemu::Machine;
@@ -197,7 +197,16 @@ fn measure(
             last_lines(&output, 12)
         ))
     };
-    let mut rows = parse_report(&output).map_err(refused)?;
+    let reported = parse_report(&output).map_err(refused)?;
+    for Reported { row, spread } in &reported {
+        if spread.0 < spread.1 {
+            println!(
+                "not all samples are equal: {row} has {} to {}",
+                spread.0, spread.1
+            );
+        }
+    }
+    let mut rows: Vec<Row> = reported.into_iter().map(|reported| reported.row).collect();
     check_whole(&rows, *slow_only, options).map_err(refused)?;
     for row in &mut rows {
         if *slow_only {

@@ -150,12 +150,21 @@ impl Rows {
     }
 }
 
+/// A row as the root task has reported it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reported {
+    /// The row.
+    pub row: Row,
+    /// The least and the most of the samples that no timer interrupt has hit.
+    pub spread: (f64, f64),
+}
+
 /// Reads what the benchmark root task has printed: rows between a line that begins and one that ends and counts them. Behind the columns of
 /// a row stand the least and the most of its samples, how many were kept and dropped, and the timer interrupts in that time.
 ///
 /// # Errors
 /// What is missing or wrong; then no row is to be believed.
-pub fn parse_report(output: &str) -> Result<Vec<Row>, String> {
+pub fn parse_report(output: &str) -> Result<Vec<Reported>, String> {
     let mut lines = output.lines().map(str::trim);
     if !lines.any(|line| line == "report begins") {
         return Err("it has not reported anything".to_owned());
@@ -166,9 +175,9 @@ pub fn parse_report(output: &str) -> Result<Vec<Row>, String> {
         match columns.as_slice() {
             ["row", row @ .., least, most, kept, dropped, ticks] => {
                 let row = Row::from_columns(row).map_err(|reason| format!("`{line}`: {reason}"))?;
-                repeats(&row, [least, most, kept, dropped, ticks])
+                let spread = repeats(&row, [least, most, kept, dropped, ticks])
                     .map_err(|reason| format!("`{line}`: {reason}"))?;
-                rows.push(row);
+                rows.push(Reported { row, spread });
             }
             ["report ends", count] => {
                 return if count.parse() == Ok(rows.len()) {
@@ -189,9 +198,9 @@ pub fn parse_report(output: &str) -> Result<Vec<Row>, String> {
     ))
 }
 
-/// Whether the samples behind a row repeat. A sample that a timer interrupt has hit is longer and was dropped, so no more can have been
+/// Whether the samples behind a row repeat, and the least and the most of them. A sample that a timer interrupt has hit is longer and was dropped, so no more can have been
 /// dropped than there were interrupts.
-fn repeats(row: &Row, columns: [&&str; 5]) -> Result<(), String> {
+fn repeats(row: &Row, columns: [&&str; 5]) -> Result<(f64, f64), String> {
     let [least, most, kept, dropped, ticks] = columns.map(|column| column.parse::<f64>());
     let (Ok(least), Ok(most), Ok(kept), Ok(dropped), Ok(ticks)) =
         (least, most, kept, dropped, ticks)
@@ -209,7 +218,7 @@ fn repeats(row: &Row, columns: [&&str; 5]) -> Result<(), String> {
     if !(least..=most).contains(&row.value) {
         return Err("the median is not among the samples".to_owned());
     }
-    Ok(())
+    Ok((least, most))
 }
 
 #[cfg(test)]
@@ -225,9 +234,10 @@ mod tests {
         let rows = parse_report(REPORT).expect("whole");
         assert_eq!(rows.len(), 2);
         assert_eq!(
-            rows[1].to_string(),
+            rows[1].row.to_string(),
             "round_trip_0,fpu_off,1,instructions,546.5,instructions"
         );
+        assert_eq!(rows[1].spread, (546.0, 550.0));
     }
 
     #[test]
@@ -251,7 +261,7 @@ mod tests {
     #[test]
     fn file_is_written_and_read() {
         let mut rows = Rows::default();
-        for row in parse_report(REPORT).expect("whole") {
+        for Reported { row, .. } in parse_report(REPORT).expect("whole") {
             rows.push(row.clone()).expect("new");
             rows.push(row).expect_err("there before");
         }

@@ -24,8 +24,10 @@ pub struct Workload {
     pub name: &'static str,
     /// Rounds in a sample.
     rounds: u64,
-    work: fn(&mut Bench, Fpu, &mut Samples) -> Result<(), Error>,
+    work: Work,
 }
+
+type Work = fn(&mut Bench, Fpu, &mut Samples) -> Result<(), Error>;
 
 /// Rounds in a sample of a loop.
 const LOOP: u64 = 10;
@@ -48,8 +50,6 @@ pub const WORKLOADS: &[Workload] = &[
     single("page_map", Bench::page_map),
     single("copy_delete", Bench::copy_delete),
 ];
-
-type Work = fn(&mut Bench, Fpu, &mut Samples) -> Result<(), Error>;
 
 const fn single(name: &'static str, work: Work) -> Workload {
     Workload {
