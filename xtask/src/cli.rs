@@ -35,6 +35,7 @@ Commands:
       --reference ELF     Measure seL4's kernel in the same run: a release build for QEMU's virt machine, without MCS.
       --reference-no-fastpath ELF
                           The same, built without fast path.
+      --pages             Put the results into docs/bench and README.md.
   plot CSV                Draw the plots of a results file next to it, and print the targets.
   kernel                  Build the kernels into target/riscv64: kernel.elf, and kernel-debug.elf with debug
                           calls, checks and messages.
@@ -212,6 +213,7 @@ fn parse_bench_qemu(words: &[&str]) -> Result<Action, Error> {
         match word {
             "--quick" => options.quick = true,
             "--kernel" => options.kernel = kernel()?,
+            "--pages" => options.pages = true,
             "--reference" => options.reference = kernel()?,
             "--reference-no-fastpath" => options.reference_no_fastpath = kernel()?,
             "--only" => match words.next() {
@@ -222,8 +224,8 @@ fn parse_bench_qemu(words: &[&str]) -> Result<Action, Error> {
             },
             other => {
                 return usage(format!(
-                    "`bench qemu` does not know `{other}`; it takes --quick, --only WORKLOAD, --kernel ELF, --reference ELF \
-                     and --reference-no-fastpath ELF"
+                    "`bench qemu` does not know `{other}`; it takes --quick, --only WORKLOAD, --kernel ELF, --reference ELF, \
+                     --reference-no-fastpath ELF and --pages"
                 ));
             }
         }
@@ -397,6 +399,7 @@ mod tests {
             "bench qemu --only",
             "bench qemu --reference",
             "bench qemu a.elf",
+            "bench qemu --pages x",
             "plot",
             "kernel fast",
             "image",

@@ -13,6 +13,7 @@ use crate::bare::Bare;
 use crate::elf_size;
 use crate::error::Error;
 use crate::kernel::{Flavour, build_kernel};
+use crate::kernel_pages;
 use crate::kernel_plot;
 use crate::kernel_rows::{Reported, Row, Rows, UPSTREAM, parse_report};
 use crate::kernel_targets::{self, NO_FASTPATH, VARIANTS, WORKLOADS};
@@ -40,6 +41,8 @@ pub struct Options {
     pub reference: Option<PathBuf>,
     /// Upstream's kernel, built without its fast path.
     pub reference_no_fastpath: Option<PathBuf>,
+    /// Put the results into the pages of the repository.
+    pub pages: bool,
 }
 
 impl Options {
@@ -58,7 +61,7 @@ struct Subject {
     slow_only: bool,
 }
 
-/// Measures, writes `bench/qemu.csv` into the target directory with a plot and tables for a page, and prints the figures beside upstream's.
+/// Measures, writes `bench/qemu.csv` into the target directory with its plots, and prints the figures beside upstream's.
 /// What is less than everything goes to `bench/qemu-part.csv` alone.
 ///
 /// # Errors
@@ -73,6 +76,13 @@ pub fn bench_qemu(workspace: &Workspace, options: &Options) -> Result<(), Error>
         return Err(Error::Usage(format!(
             "there is no workload `{unknown}`; the workloads are {names}"
         )));
+    }
+    let compared = options.reference.is_some() && options.reference_no_fastpath.is_some();
+    if options.pages && !(options.is_whole() && compared) {
+        return Err(Error::Usage(
+            "`--pages` needs a whole run with --reference and --reference-no-fastpath, for all figures of a page come from one run"
+                .to_owned(),
+        ));
     }
     let dir = workspace.target.join("bench");
     fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
@@ -92,16 +102,11 @@ pub fn bench_qemu(workspace: &Workspace, options: &Options) -> Result<(), Error>
     fs::write(&csv, rows.to_csv()).map_err(Error::file("write", &csv))?;
     println!("{}", csv.display());
     if whole {
-        let tables = dir.join("kernel-tables.md");
-        let text = [
-            kernel_targets::markdown(&rows),
-            kernel_targets::markdown_count(&rows) + "\n",
-            kernel_targets::markdown_sizes(&rows),
-        ];
-        let text = text.join("\n");
-        fs::write(&tables, text).map_err(Error::file("write", &tables))?;
-        println!("{}", tables.display());
-        return show(&rows, &dir);
+        show(&rows, &dir)?;
+        if options.pages {
+            kernel_pages::update(workspace, &dir, &rows)?;
+        }
+        return Ok(());
     }
     print!("\n{}", kernel_targets::table(&rows));
     println!("This is a part of the measurement only.");

@@ -329,22 +329,6 @@ line("Of 5 figures").starts_with("Of 5 figures, 2 are at most seL4's, 1 of them 
         );
     }
 
-    /// The page must not fall behind the results beside it.
-    #[test]
-    fn page_has_the_tables_of_its_results() {
-        let bench = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bench");
-        let csv = fs::read_to_string(bench.join("qemu.csv")).expect("the results");
-        let page = fs::read_to_string(bench.join("kernel.md")).expect("the page");
-        let rows = Rows::parse(&csv).expect("rows");
-        for table in [
-            markdown(&rows),
-            markdown_count(&rows),
-            markdown_sizes(&rows),
-        ] {
-            assert!(page.contains(&table), "the page should have\n{table}");
-        }
-    }
-
     /// The root task has the same workloads.
     #[test]
     fn workloads_are_those_of_the_root_task() {

@@ -14,6 +14,7 @@ mod fuzz;
 mod image;
 mod kernel;
 mod kernel_bench;
+mod kernel_pages;
 mod kernel_plot;
 mod kernel_rows;
 mod kernel_targets;

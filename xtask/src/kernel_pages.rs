@@ -1,0 +1,148 @@
+//! Puts the results of a run into the pages that show them, so that pages and results cannot differ.
+//!
+//! On the page each table begins with its header and ends with an empty line; in the README each row is known by its first cell.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::kernel_rows::{Rows, UPSTREAM};
+use crate::kernel_targets::{markdown, markdown_count, markdown_sizes};
+use crate::process::Workspace;
+
+/// Where the results stand.
+const DIR: &str = "docs/bench";
+/// The files that are copied there.
+const FILES: [&str; 3] = ["qemu.csv", "kernel.svg", "kernel-fpu.svg"];
+
+/// What the rows of the README's table show, all with floating point disabled.
+const README_ROWS: [(&str, &str); 6] = [
+    (
+        "Call and its answer, no words, floating point disabled",
+        "round_trip_0",
+    ),
+    ("the same with 5 words", "round_trip_5"),
+    ("Signal, nobody waits", "signal"),
+    ("Yield to another thread and back", "yield_pair"),
+    ("the cheapest invocation (SetTLSBase)", "set_tls_base"),
+    ("map a page", "page_map"),
+];
+
+/// Copies the files of a run from `results`, and replaces the figures in the pages.
+///
+/// # Errors
+/// `File`, and `Check` if a page has no place for a figure.
+pub fn update(workspace: &Workspace, results: &Path, rows: &Rows) -> Result<(), Error> {
+    let dir = workspace.root.join(DIR);
+    for name in FILES {
+        let from = results.join(name);
+        fs::copy(&from, dir.join(name)).map_err(Error::file("copy", &from))?;
+    }
+    change(&dir.join("kernel.md"), |text| page(text, rows))?;
+    change(&workspace.root.join("README.md"), |text| readme(text, rows))
+}
+
+fn change(path: &Path, with: impl FnOnce(&str) -> Result<String, String>) -> Result<(), Error> {
+    let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let changed =
+        with(&text).map_err(|reason| Error::Check(format!("{}: {reason}", path.display())))?;
+    fs::write(path, changed).map_err(Error::file("write", path))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// The page with the tables of these rows.
+fn page(text: &str, rows: &Rows) -> Result<String, String> {
+    let blocks = [
+        ("| workload | `fpu_off`", markdown(rows)),
+        ("Of ", markdown_count(rows)),
+        ("| | Baton | seL4 |", markdown_sizes(rows)),
+    ];
+    blocks
+        .iter()
+        .try_fold(text.to_owned(), |text, (begin, block)| {
+            let place = text.find(&format!("\n\n{begin}"));
+            let start = place.ok_or_else(|| format!("no paragraph begins with `{begin}`"))? + 2;
+            let end = text[start..]
+                .find("\n\n")
+                .map_or(text.len(), |length| start + length);
+            Ok(format!(
+                "{}{}{}",
+                &text[..start],
+                block.trim_end(),
+                &text[end..]
+            ))
+        })
+}
+
+/// The README with the figures of these rows.
+fn readme(text: &str, rows: &Rows) -> Result<String, String> {
+    README_ROWS
+        .iter()
+        .try_fold(text.to_owned(), |text, (label, workload)| {
+            let get = |variant: &str| {
+                rows.get(workload, variant, "instructions")
+                    .ok_or_else(|| format!("{workload} {variant} was not measured"))
+            };
+            let (ours, theirs) = (get("fpu_off")?, get(&format!("{UPSTREAM}fpu_off"))?);
+            let begin = format!("\n| {label} |");
+            let start = text
+                .find(&begin)
+                .ok_or_else(|| format!("there is no row `{label}`"))?;
+            let start = start + begin.len();
+            let end = text[start..]
+                .find('\n')
+                .map_or(text.len(), |length| start + length);
+            let figures = format!(" {ours} | {theirs} | {:.2} |", ours / theirs);
+            Ok(format!("{}{figures}{}", &text[..start], &text[end..]))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    fn committed() -> Rows {
+        let csv = fs::read_to_string(root().join(DIR).join("qemu.csv")).expect("the results");
+        Rows::parse(&csv).expect("rows")
+    }
+
+    /// The pages must not fall behind the results beside them.
+    #[test]
+    fn pages_show_the_committed_results() {
+        let rows = committed();
+        let text = fs::read_to_string(root().join(DIR).join("kernel.md")).expect("the page");
+        assert_eq!(page(&text, &rows), Ok(text));
+        let text = fs::read_to_string(root().join("README.md")).expect("the README");
+        assert_eq!(readme(&text, &rows), Ok(text));
+    }
+
+    #[test]
+    fn figures_are_replaced_and_the_rest_stays() {
+        let rows = committed();
+        let text = "# Page\n\n| workload | `fpu_off` | old |\n| - |\n\nOf 0\n\nmore\n\n| | Baton | seL4 | old\n\nend\n";
+        let page = page(text, &rows).expect("a page with places");
+        assert!(
+            page.starts_with("# Page\n\n| workload | `fpu_off` | seL4 |"),
+            "{page}"
+        );
+        assert!(!page.contains("old") && !page.contains("Of 0\n"), "{page}");
+        assert!(
+            page.contains("\n\nmore\n\n| | Baton | seL4 | ratio |\n"),
+            "{page}"
+        );
+        assert!(page.ends_with("|\n\nend\n"), "{page}");
+    }
+
+    #[test]
+    fn page_without_a_place_is_refused() {
+        let error = page("# Page\n", &committed()).expect_err("no table");
+        assert!(error.contains("| workload |"), "{error}");
+        let error = readme("# Readme\n", &Rows::default()).expect_err("no row");
+        assert_eq!(error, "round_trip_0 fpu_off was not measured");
+    }
+}
