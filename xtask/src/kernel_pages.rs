@@ -24,7 +24,10 @@ const README_ROWS: [(&str, &str); 6] = [
     ("the same with 5 words", "round_trip_5"),
     ("Signal, nobody waits", "signal"),
     ("Yield to another thread and back", "yield_pair"),
-    ("the cheapest invocation (SetTLSBase)", "set_tls_base"),
+    (
+        "the cheapest invocation (SetTLSBase of a waiting thread)",
+        "set_tls_base_other",
+    ),
     ("map a page", "page_map"),
 ];
 
