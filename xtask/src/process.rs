@@ -304,6 +304,8 @@ mod tests {
         let mut command = Command::new("sleep");
         let hung = run_until(command.arg("1000"), Instant::now(), 0);
         assert!(matches!(hung, Err(Error::Hung { .. })), "{hung:?}");
+        let hung = capture_until(&mut command, Instant::now(), 0);
+        assert!(matches!(hung, Err(Error::Hung { .. })), "{hung:?}");
     }
 
     #[test]
