@@ -33,14 +33,22 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
     }
 
-    #[inline(never)]
+    /// The same, if one of them is a user of the unit.
+    #[inline]
     pub(crate) fn hand_fpu_over(self, from: Option<&'m Tcb>, to: &'m Tcb) {
-        if let Some(from) = from {
-            self.leave_fpu(from);
+        match from {
+            Some(from) if from.uses_fpu.get() != 0 => {
+                if !self.machine.fpu_touched() {
+                    from.uses_fpu.set(0);
+                }
+                if to.uses_fpu.get() == 0 {
+                    self.machine.enable_fpu(false);
+                    return;
+                }
+            }
+            _ => self.machine.enable_fpu(true),
         }
-        if to.uses_fpu.get() != 0 {
-            self.load_fpu(to);
-        }
+        self.fill_fpu(to);
     }
 
     /// Turns the unit off behind a thread that ran.
@@ -53,17 +61,20 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
     }
 
-    /// Turns the unit on, with the thread's registers in it.
-    fn load_fpu(self, tcb: &'m Tcb) {
-        self.machine.enable_fpu(true);
+    /// Puts the thread's registers into the unit, which is on.
+    #[inline]
+    fn fill_fpu(self, tcb: &'m Tcb) {
         let (owner, address) = (self.core.fpu_owner.get(), self.mem.address(tcb));
-        if owner != address {
-            if let Some(owner) = self.mem.get_or_null::<Tcb>(owner) {
-                self.machine.save_fpu(&owner.fpu);
-            }
-            self.machine.load_fpu(&tcb.fpu);
-            self.core.fpu_owner.set(address);
+        if owner == address {
+            // They still are in it, and count as untouched from now on.
+            self.machine.enable_fpu(true);
+            return;
         }
+        if let Some(owner) = self.mem.get_or_null::<Tcb>(owner) {
+            self.machine.save_fpu(&owner.fpu);
+        }
+        self.machine.load_fpu(&tcb.fpu);
+        self.core.fpu_owner.set(address);
     }
 
     /// Whether the exception only says that the running thread wants the unit, which it then has.
@@ -76,7 +87,8 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
         // If it was another instruction that is illegal, it traps once more.
         current.uses_fpu.set(1);
-        self.load_fpu(current);
+        self.machine.enable_fpu(true);
+        self.fill_fpu(current);
         true
     }
 

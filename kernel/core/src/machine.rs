@@ -60,7 +60,7 @@ pub trait Machine {
     // -- Floating point ------------------------------------------------------------------------------------------
 
     /// Turns the floating-point unit on or off. While it is off the user's instructions for it trap as illegal ones do.
-    /// Turned on, it counts as untouched.
+    /// Turned on, also when it is on already, it counts as untouched.
     fn enable_fpu(&self, enabled: bool);
 
     /// Whether the user may have changed a register of the unit since it was turned on; only asked while it is on.

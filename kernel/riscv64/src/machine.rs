@@ -131,10 +131,12 @@ impl Machine for Riscv {
         csr::sstatus::read() & csr::FS == csr::FS_DIRTY
     }
 
+    #[inline(always)]
     fn save_fpu(&self, to: &FpuState) {
         fpu::save(to);
     }
 
+    #[inline(always)]
     fn load_fpu(&self, from: &FpuState) {
         fpu::load(from);
         // SAFETY: as above.
