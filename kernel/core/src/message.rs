@@ -41,7 +41,25 @@ impl<'m, M: Machine> Kernel<'m, M> {
     }
 
     /// Looks up the capabilities that a message brings along. An error is the fault to report.
+    #[inline(always)]
     pub(crate) fn lookup_extra_caps(
+        self,
+        tcb: &'m Tcb,
+        buffer: Option<&'m IpcBuffer>,
+        info: MessageInfo,
+    ) -> Result<[Option<&'m Slot>; 3], Fault> {
+        // One is what most invocations have that have any.
+        if info.extra_caps() == 1
+            && let Some(buffer) = buffer
+            && let Some(slot) = self.find_slot(tcb, buffer[ipc_buffer::CAPS_OR_BADGES].get())
+        {
+            return Ok([Some(slot), None, None]);
+        }
+        self.lookup_all_extra_caps(tcb, buffer, info)
+    }
+
+    #[inline(never)]
+    fn lookup_all_extra_caps(
         self,
         tcb: &'m Tcb,
         buffer: Option<&'m IpcBuffer>,

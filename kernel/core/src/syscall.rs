@@ -2,7 +2,7 @@
 //!
 //! Reference manual, chapter 2.2 and section 10.3.
 
-use crate::cap::Cap;
+use crate::cap::{Cap, address_of, kind, kind_of, stored_rights};
 use crate::endpoint::Sending;
 use crate::error::{Answer, Decoded, LookupFailure, Preempted, Stop, SyscallError};
 use crate::fault::Fault;
@@ -110,36 +110,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
         manner: Manner,
     ) -> Result<(), Preempted> {
         let info = MessageInfo::from_word(current.context.get::<{ reg::A1 }>());
-        let cap = Cap::decode(slot.cap());
         // What needs neither arguments nor further capabilities is not an invocation to decode.
-        match cap {
-            Cap::Endpoint {
-                address,
-                badge,
-                rights,
-            } if rights.contains(CapRights::WRITE) && info.extra_caps() == 0 => {
-                let how = Sending {
-                    block: manner.block,
-                    call: manner.call,
-                    badge,
-                    can_grant: rights.contains(CapRights::GRANT),
-                    can_grant_reply: rights.contains(CapRights::GRANT_REPLY),
-                };
-                self.send_ipc(current, self.mem.get(address), how);
-                return Ok(());
-            }
-            Cap::Notification {
-                address,
-                badge,
-                rights,
-            } if rights.contains(CapRights::WRITE) && info.extra_caps() == 0 => {
-                self.send_signal(self.mem.get(address), badge);
-                if manner.call {
-                    self.answer(current, Answer::Empty);
-                }
-                return Ok(());
-            }
-            _ => {}
+        if info.extra_caps() == 0 && self.invoke_plain(current, slot, manner) {
+            return Ok(());
         }
         let mut length = info.message_length();
         let (mut buffer, mut extra) = (None, [None; 3]);
@@ -172,7 +145,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         // If it is preempted, or stops the caller, the caller begins it anew. It runs and is in no queue: its state has no
         // flags, and the scheduler need not know.
         current.state.set(ThreadState::RESTART.word());
-        match self.decode(&invocation, cap) {
+        match self.decode(&invocation) {
             Ok(answer) => {
                 if ThreadState::of(current) == ThreadState::RESTART {
                     if manner.call {
@@ -192,9 +165,39 @@ impl<'m, M: Machine> Kernel<'m, M> {
         Ok(())
     }
 
+    /// Sends to an endpoint or signals, if that is what the capability is for.
+    #[inline(always)]
+    fn invoke_plain(self, current: &'m Tcb, slot: &'m Slot, manner: Manner) -> bool {
+        let [first, second] = slot.cap();
+        if first & stored_rights(CapRights::WRITE) == 0 {
+            return false;
+        }
+        match kind_of(first) {
+            kind::ENDPOINT => {
+                let how = Sending {
+                    block: manner.block,
+                    call: manner.call,
+                    badge: second,
+                    can_grant: first & stored_rights(CapRights::GRANT) != 0,
+                    can_grant_reply: first & stored_rights(CapRights::GRANT_REPLY) != 0,
+                };
+                self.send_ipc(current, self.mem.get(address_of(first)), how);
+            }
+            kind::NOTIFICATION => {
+                self.send_signal(self.mem.get(address_of(first)), second);
+                if manner.call {
+                    self.answer(current, Answer::Empty);
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// Hands the message to the object that the capability names.
     #[inline]
-    fn decode(self, inv: &Invocation<'m>, cap: Cap) -> Decoded {
+    fn decode(self, inv: &Invocation<'m>) -> Decoded {
+        let cap = Cap::decode(inv.slot.cap());
         match cap {
             Cap::Endpoint {
                 address,
