@@ -11,6 +11,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod baton;
 pub mod bootinfo;
 pub mod context;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod rights;
 pub mod slots;
 pub mod syscall;
 
+pub use baton::{BatonCall, KernelLaneLabel};
 pub use bootinfo::{BootInfo, SlotRegion, UntypedDesc};
 pub use context::{Register, UserContext};
 pub use error::{Error, LookupFailureKind};

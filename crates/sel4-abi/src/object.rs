@@ -2,6 +2,7 @@
 //!
 //! Source: reference manual, chapter 2 (memory allocation), RISC-V.
 
+use crate::baton::KERNEL_LANE_TYPE;
 use crate::limits::*;
 
 /// What to make of untyped memory.
@@ -26,6 +27,8 @@ pub enum ObjectType {
     MegaPage = 7,
     /// A page table of any level, and so a VSpace.
     PageTable = 8,
+    /// Baton's own: a kernel lane.
+    KernelLane = KERNEL_LANE_TYPE,
 }
 
 impl ObjectType {
@@ -41,6 +44,7 @@ impl ObjectType {
             6 => Self::Page,
             7 => Self::MegaPage,
             8 => Self::PageTable,
+            KERNEL_LANE_TYPE => Self::KernelLane,
             _ => return None,
         })
     }
@@ -50,11 +54,11 @@ impl ObjectType {
         self as u64
     }
 
-    /// Size of the object (bytes, log2). `size_bits` is that of the message, which counts for untyped memory (bytes) and
-    /// CNodes (slots) alone; the sum saturates.
+    /// Size of the object (bytes, log2). `size_bits` is that of the message, which counts for untyped memory and kernel
+    /// lanes (bytes) and CNodes (slots) alone; the sum saturates.
     pub const fn size_bits(self, size_bits: u64) -> u64 {
         match self {
-            Self::Untyped => size_bits,
+            Self::Untyped | Self::KernelLane => size_bits,
             Self::Tcb => TCB_BITS,
             Self::Endpoint => ENDPOINT_BITS,
             Self::Notification => NOTIFICATION_BITS,

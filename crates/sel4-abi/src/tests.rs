@@ -16,6 +16,16 @@ fn numbers_round_trip() {
         14,
         "eight calls and six for debugging"
     );
+    let calls: Vec<i64> = (-200..200)
+        .filter_map(BatonCall::from_number)
+        .map(BatonCall::number)
+        .collect();
+    assert_eq!(calls, [-66, -65, -64]);
+    let lane_labels: Vec<u64> = (0..2000)
+        .filter_map(KernelLaneLabel::from_number)
+        .map(KernelLaneLabel::number)
+        .collect();
+    assert_eq!(lane_labels, [1024, 1025, 1026]);
     let labels: Vec<u64> = (0..100)
         .filter_map(Label::from_number)
         .map(Label::number)
@@ -25,7 +35,8 @@ fn numbers_round_trip() {
         .filter_map(ObjectType::from_number)
         .map(ObjectType::number)
         .collect();
-    assert_eq!(types, (0..=8).collect::<Vec<_>>());
+    let sel4_and_baton: Vec<u64> = (0..=8).chain([64]).collect();
+    assert_eq!(types, sel4_and_baton);
     let errors: Vec<u64> = (0..100)
         .filter_map(Error::from_label)
         .map(Error::label)

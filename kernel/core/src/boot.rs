@@ -14,6 +14,9 @@ use crate::state::Kernel;
 use crate::tcb::ThreadState;
 use crate::vspace::INITIAL_ASID;
 use baton_kernel_mem::{Paddr, Slot, Tcb, UserWord, reg, tcb_slot};
+use baton_sel4_abi::baton::{
+    FEATURE_KERNEL_LANES, FEATURE_PARK, FEATURES_CHUNK_BYTES, HEADER_BATON,
+};
 use baton_sel4_abi::bootinfo::{HEADER_FDT, word};
 use baton_sel4_abi::{
     ASID_POOL_BITS, CNodeCapData, GIGA_PAGE_BITS, MAX_BOOTINFO_UNTYPEDS, MAX_PRIORITY,
@@ -25,6 +28,8 @@ use memory::FreeMemory;
 const PAGE: u64 = 1 << PAGE_BITS;
 /// Bytes of the header before the device tree in the extra boot info.
 const CHUNK_HEADER: u64 = 16;
+/// What this kernel has beyond seL4.
+const FEATURES: u64 = FEATURE_KERNEL_LANES | FEATURE_PARK;
 /// Physical addresses from here on are given to nobody.
 const DEVICE_TOP: u64 = 1 << 39;
 /// The kernel's own table of interrupt slots (bytes, log2).
@@ -98,10 +103,7 @@ impl Layout {
         if !(start | end | image.image.start.value()).is_multiple_of(PAGE) || start >= end {
             return Err(BootError::BadImage);
         }
-        let extra_bytes = match image.device_tree.size() {
-            0 => 0,
-            size => size + CHUNK_HEADER,
-        };
+        let extra_bytes = tree_chunk_bytes(image) + FEATURES_CHUNK_BYTES;
         let extra = end.checked_add(2 * PAGE).ok_or(BootError::BadImage)?;
         let top = extra
             .checked_add(extra_bytes)
@@ -116,6 +118,14 @@ impl Layout {
             extra_bytes,
             end: top,
         })
+    }
+}
+
+/// Bytes of the chunk that holds the device tree; 0 if there is none. The next chunk begins on a word.
+fn tree_chunk_bytes(image: &BootImage<'_>) -> u64 {
+    match image.device_tree.size() {
+        0 => 0,
+        size => size.saturating_add(CHUNK_HEADER + 7) & !7,
     }
 }
 
@@ -266,19 +276,16 @@ impl<'m, M: Machine> Boot<'m, M> {
         self.set_info(word::INIT_THREAD_CNODE_SIZE_BITS, ROOT_CNODE_SIZE_BITS);
     }
 
-    /// Copies the device tree to pages of its own behind a header, and returns where they are. The memory where it was
-    /// is free afterwards.
+    /// Copies the device tree to pages of its own behind a header, says behind it what this kernel has beyond seL4, and returns
+    /// where they are. The memory where the tree was is free afterwards.
     fn extra_info(&mut self, image: &BootImage<'_>, layout: &Layout) -> Result<Paddr, BootError> {
-        if layout.extra_bytes == 0 {
-            return Ok(Paddr::NULL);
-        }
         let mem = self.kernel.mem;
         let bad = BootError::BadDeviceTree;
         let tree = image.device_tree;
         let bytes = tree.size();
-        if !tree.start.value().is_multiple_of(PAGE)
-            || !mem.contains(tree.start, bytes.next_multiple_of(8))
-        {
+        let usable = tree.start.value().is_multiple_of(PAGE)
+            && mem.contains(tree.start, bytes.next_multiple_of(8));
+        if bytes != 0 && !usable {
             return Err(bad);
         }
         let bits = u64::from(layout.extra_bytes.next_power_of_two().ilog2()).max(PAGE_BITS);
@@ -289,8 +296,17 @@ impl<'m, M: Machine> Boot<'m, M> {
             word.set(value);
             Ok(())
         };
-        put(0, HEADER_FDT)?;
-        put(8, layout.extra_bytes)?;
+        let chunk = tree_chunk_bytes(image);
+        if chunk != 0 {
+            put(0, HEADER_FDT)?;
+            put(8, chunk)?;
+        }
+        for (index, value) in [HEADER_BATON, FEATURES_CHUNK_BYTES, FEATURES]
+            .into_iter()
+            .enumerate()
+        {
+            put(chunk + index as u64 * 8, value)?;
+        }
         for offset in (0..bytes).step_by(8) {
             let [word] = mem.user_words(tree.start.add(offset)).ok_or(bad)?;
             // The last word may have bytes that are not the tree's.

@@ -45,6 +45,8 @@ pub mod kind {
     pub const ASID_CONTROL: u64 = 13;
     /// An ASID pool.
     pub const ASID_POOL: u64 = 14;
+    /// A kernel lane.
+    pub const KERNEL_LANE: u64 = 15;
 }
 
 const KIND_BITS: u32 = 5;
@@ -258,6 +260,13 @@ pub enum Cap {
         /// The first of its identifiers.
         base: u64,
     },
+    /// A kernel lane. There is one capability to each.
+    KernelLane {
+        /// The object.
+        address: Paddr,
+        /// Its size (bytes, log2).
+        size_bits: u64,
+    },
 }
 
 impl Cap {
@@ -323,6 +332,10 @@ impl Cap {
             },
             kind::ASID_CONTROL => Cap::AsidControl,
             kind::ASID_POOL => Cap::AsidPool { address, base: w1 },
+            kind::KERNEL_LANE => Cap::KernelLane {
+                address,
+                size_bits: field(w0, 0, 6),
+            },
             _ => Cap::Null,
         }
     }
@@ -407,6 +420,9 @@ impl Cap {
             ],
             Cap::AsidControl => [kind::ASID_CONTROL, 0],
             Cap::AsidPool { address, base } => [first(kind::ASID_POOL, address, 0), base],
+            Cap::KernelLane { address, size_bits } => {
+                [first(kind::KERNEL_LANE, address, size_bits), 0]
+            }
         }
     }
 }
@@ -489,6 +505,10 @@ mod tests {
             Cap::AsidPool {
                 address,
                 base: 0xfe00,
+            },
+            Cap::KernelLane {
+                address,
+                size_bits: 17,
             },
         ]
     }

@@ -9,7 +9,7 @@ use crate::endpoint::queue_state;
 use crate::machine::Machine;
 use crate::state::Kernel;
 use crate::tcb::{QUEUED, ThreadState, is_runnable};
-use baton_kernel_mem::{Endpoint, IrqTable, Notification, Paddr, Slot, Tcb, tcb_slot};
+use baton_kernel_mem::{Endpoint, IrqTable, KernelLane, Notification, Paddr, Slot, Tcb, tcb_slot};
 use baton_sel4_abi as abi;
 use core::mem::offset_of;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,8 @@ struct Found {
     endpoints: BTreeSet<u64>,
     notifications: BTreeSet<u64>,
     cnodes: BTreeSet<u64>,
+    /// Kernel lanes, and their sizes (bytes, log2).
+    lanes: BTreeMap<u64, u64>,
     /// Objects that take memory of their own: first address to first behind, and what it is.
     objects: BTreeMap<u64, (u64, &'static str)>,
 }
@@ -66,6 +68,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
         for &notification in &found.notifications {
             self.check_notification(self.mem.get(Paddr::new(notification)))?;
+        }
+        for (&lane, &size_bits) in &found.lanes {
+            self.check_lane(&found, Paddr::new(lane), size_bits)?;
         }
         Ok(())
     }
@@ -333,6 +338,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 "thread {at:?} is bound to {bound:?}, which does not know"
             );
         }
+        if let Some(lane) = self.lane_of(tcb) {
+            ensure!(
+                lane.tcb.get() == at.value(),
+                "thread {at:?} has a kernel lane that does not know"
+            );
+        }
         match Cap::decode(tcb.slots[tcb_slot::CALLER].cap()) {
             Cap::Null => {}
             Cap::Reply {
@@ -404,6 +415,51 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 "{at:?} is bound to a thread that does not know"
             );
         }
+        Ok(())
+    }
+
+    /// A lane and its thread know each other; all that the record names lies in the lane's pages, where nothing else lies but frames
+    /// that were made of them.
+    fn check_lane(self, found: &Found, at: Paddr, size_bits: u64) -> Checked {
+        let lane: &KernelLane = self.mem.get(at);
+        ensure!(
+            lane.size_bits.get() == size_bits,
+            "lane {at:?} has forgotten its size"
+        );
+        let (start, end) = (at.value(), at.value() + (1 << size_bits));
+        for (&object, &(behind, what)) in found.objects.range(start + 1..end) {
+            let page = (object - start) >> abi::PAGE_BITS;
+            let issued = lane.issued[page as usize / 64].get() >> (page % 64) & 1;
+            ensure!(
+                what == "a frame" && behind == object + (1 << abi::PAGE_BITS) && issued == 1,
+                "{what} at {object:#x} lies in lane {at:?}"
+            );
+        }
+        let Some(tcb) = self.mem.get_or_null::<Tcb>(Paddr::new(lane.tcb.get())) else {
+            ensure!(lane.flags.get() == 0, "lane {at:?} is busy for nobody");
+            return Ok(());
+        };
+        ensure!(
+            tcb.lane.get() == start,
+            "lane {at:?} is bound to a thread that does not know"
+        );
+        let slots = (lane.mask.get() + 1) * (abi::baton::region::SLOT_STRIDE as u64) * 8;
+        let middle = lane.in_region.get();
+        for (first, bulk, low, high) in [
+            (&lane.requests, &lane.request_bulk, start + 0x1000, middle),
+            (&lane.answers, &lane.answer_bulk, middle, end),
+        ] {
+            let behind = first.get() + slots + bulk.get() * (lane.mask.get() + 1);
+            ensure!(
+                low < first.get() && behind <= high,
+                "slots of lane {at:?} leave their region"
+            );
+        }
+        let out = lane.published.get().wrapping_sub(lane.head.get()) & u64::from(u32::MAX);
+        ensure!(
+            out <= lane.mask.get() + 1,
+            "lane {at:?} believes a tail that is not possible"
+        );
         Ok(())
     }
 
@@ -480,6 +536,11 @@ impl Found {
             } => (address, size.bits(), "a frame"),
             Cap::PageTable { address, .. } => (address, abi::PAGE_TABLE_BITS, "a page table"),
             Cap::AsidPool { address, .. } => (address, abi::ASID_POOL_BITS, "an ASID pool"),
+            Cap::KernelLane { address, size_bits } => {
+                self.lanes.insert(address.value(), size_bits);
+                // Its other pages are frames, as soon as there are capabilities to them.
+                (address, abi::PAGE_BITS, "a kernel lane")
+            }
             _ => return Ok(()),
         };
         let end = at.value() + (1 << bits);
@@ -504,6 +565,7 @@ fn identity(cap: Cap) -> Option<(u8, u64)> {
         Cap::AsidPool { address, .. } => (6, address.value()),
         Cap::IrqHandler { irq } => (7, irq),
         Cap::Reply { tcb, .. } => (8, tcb.value()),
+        Cap::KernelLane { address, .. } => (9, address.value()),
         _ => return None,
     })
 }

@@ -228,5 +228,7 @@ fn number_of(cap: Cap) -> u64 {
         Cap::IrqHandler { .. } => 16,
         Cap::Zombie { .. } => 18,
         Cap::Domain => 20,
+        // Baton's own, far from seL4's.
+        Cap::KernelLane { .. } => 64,
     }
 }

@@ -324,6 +324,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
             Cap::Thread { tcb: address } if last => {
                 let tcb: &Tcb = self.mem.get(address);
                 self.unbind_notification(tcb);
+                self.unbind_lane_of(tcb);
                 self.suspend(tcb);
                 self.forget_in_cancellation(tcb);
                 self.forget_thread(tcb);
@@ -334,6 +335,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
                     left: THREAD_SLOTS,
                 }));
             }
+            Cap::KernelLane { address, .. } if last => self.unbind_lane(self.mem.get(address)),
             Cap::Zombie { .. } => return Ok(Rest::Zombie(cap)),
             Cap::IrqHandler { irq } if last => {
                 if let Some(slot) = self.irq_slot(irq) {

@@ -63,6 +63,7 @@ impl Cap {
             Cap::Frame { address, size, .. } => Extent::new(address, size.bits()),
             Cap::PageTable { address, .. } => Extent::new(address, abi::PAGE_TABLE_BITS),
             Cap::AsidPool { address, .. } => Extent::new(address, abi::ASID_POOL_BITS),
+            Cap::KernelLane { address, size_bits } => Extent::new(address, size_bits),
             _ => return None,
         })
     }
@@ -73,6 +74,11 @@ impl Cap {
             (Cap::Untyped { .. }, _) => match (self.extent(), other.extent()) {
                 (Some(outer), Some(inner)) => outer.contains(&inner),
                 _ => false,
+            },
+            // The frames of its pages.
+            (Cap::KernelLane { address, size_bits }, Cap::Frame { .. }) => match other.extent() {
+                Some(inner) => Extent::new(address, size_bits).contains(&inner),
+                None => false,
             },
             (Cap::Frame { address, size, .. }, Cap::Frame { .. }) => match other.extent() {
                 Some(inner) => Extent::new(address, size.bits()).contains(&inner),
@@ -308,7 +314,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
     #[inline]
     pub(crate) fn derive_cap(self, slot: &'m Slot, cap: Cap) -> Result<Cap, SyscallError> {
         match cap {
-            Cap::Zombie { .. } | Cap::IrqControl | Cap::Reply { .. } => Ok(Cap::Null),
+            Cap::Zombie { .. } | Cap::IrqControl | Cap::Reply { .. } | Cap::KernelLane { .. } => {
+                Ok(Cap::Null)
+            }
             Cap::Untyped { .. } => {
                 self.ensure_no_children(slot)?;
                 Ok(cap)

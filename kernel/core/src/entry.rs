@@ -35,7 +35,11 @@ impl<'m, M: Machine> Kernel<'m, M> {
     /// An interrupt: claims it from the machine and handles it. Also called when the idle core sees one.
     pub fn handle_interrupt(self) -> Option<&'m Tcb> {
         self.interrupt();
-        self.switch()
+        let current = self.switch()?;
+        if current.lane.get() != 0 {
+            return self.finish_with_lane(current);
+        }
+        Some(current)
     }
 
     /// An exception of the running thread: `cause` as `scause` has it, `value` as `stval`.
@@ -55,6 +59,21 @@ impl<'m, M: Machine> Kernel<'m, M> {
     /// The thread that goes on: mostly the one that has made the call.
     #[inline(always)]
     fn finish(self, current: &'m Tcb) -> Option<&'m Tcb> {
+        if self.is_anything_to_schedule() {
+            return self.switch();
+        }
+        if current.lane.get() != 0 {
+            return self.finish_with_lane(current);
+        }
+        self.activate(current);
+        Some(current)
+    }
+
+    /// The same after a few messages of the running thread's kernel lane have been performed in passing.
+    #[cold]
+    #[inline(never)]
+    fn finish_with_lane(self, current: &'m Tcb) -> Option<&'m Tcb> {
+        self.drain_in_passing(current);
         if self.is_anything_to_schedule() {
             return self.switch();
         }

@@ -1,12 +1,13 @@
 //! An invocation as its decoder sees it: label, arguments, capabilities.
 
 use crate::error::SyscallError;
-use baton_kernel_mem::{Slot, Tcb, UserWord, reg};
+use baton_kernel_mem::{Slot, Tcb, UserWord};
+use core::cell::Cell;
 
 /// An IPC buffer in a user's frame.
 pub type IpcBuffer = [UserWord; 128];
 
-/// A message to a kernel object.
+/// A message to a kernel object: of a system call, or out of a kernel lane. The decoder need not know which.
 #[derive(Clone, Copy)]
 pub struct Invocation<'m> {
     /// What is asked for (`baton_sel4_abi::Label`, as a number).
@@ -15,11 +16,11 @@ pub struct Invocation<'m> {
     pub length: u64,
     /// The slot of the invoked capability.
     pub slot: &'m Slot,
-    /// The capability pointer that led there.
-    pub pointer: u64,
     /// Slots of the capabilities that were sent along; those that there are come first.
     pub extra: [Option<&'m Slot>; 3],
-    /// The caller's IPC buffer, if it has one.
+    /// The first four arguments: the caller's registers, or the lane's copy.
+    pub words: &'m [Cell<u64>; 4],
+    /// The others: the caller's IPC buffer if it has one, or the lane's copy.
     pub buffer: Option<&'m IpcBuffer>,
     /// Who asks: the current thread.
     pub caller: &'m Tcb,
@@ -35,10 +36,7 @@ impl<'m> Invocation<'m> {
     pub fn arg<const N: usize>(&self) -> u64 {
         const { assert!(N < 120) };
         match N {
-            0 => self.caller.context.get::<{ reg::A2 }>(),
-            1 => self.caller.context.get::<{ reg::A2 + 1 }>(),
-            2 => self.caller.context.get::<{ reg::A2 + 2 }>(),
-            3 => self.caller.context.get::<{ reg::A2 + 3 }>(),
+            0..4 => self.words[N].get(),
             _ => self.buffer.map_or(0, |buffer| buffer[1 + N].get()),
         }
     }
@@ -46,13 +44,18 @@ impl<'m> Invocation<'m> {
     /// Argument `index`; 0 if there is none of that number.
     #[inline]
     pub fn arg_at(&self, index: usize) -> u64 {
-        match index {
-            0..4 => self.caller.context.read(reg::A2 + index),
-            _ => self
+        match self.words.get(index) {
+            Some(word) => word.get(),
+            None => self
                 .buffer
                 .and_then(|buffer| buffer.get(1 + index))
                 .map_or(0, UserWord::get),
         }
+    }
+
+    /// Whether the message came out of the caller's kernel lane.
+    pub fn is_asynchronous(&self) -> bool {
+        !core::ptr::eq(self.words, self.caller.context.message())
     }
 
     /// Refuses messages of fewer than `length` words.

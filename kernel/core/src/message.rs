@@ -3,12 +3,13 @@
 use crate::cap::{Cap, kind, kind_of};
 use crate::error::{LookupFailure, SyscallError};
 use crate::fault::Fault;
-use crate::invocation::IpcBuffer;
+use crate::invocation::{Invocation, IpcBuffer};
 use crate::machine::Machine;
 use crate::state::Kernel;
-use baton_kernel_mem::{Slot, Tcb, reg, tcb_slot};
+use baton_kernel_mem::{KernelLane, Slot, Tcb, reg, tcb_slot};
 use baton_sel4_abi::message::ipc_buffer;
 use baton_sel4_abi::{CapRights, MSG_REGISTERS, MessageInfo};
+use core::cell::Cell;
 
 /// Message registers that travel in machine registers.
 pub(crate) const IN_REGISTERS: usize = MSG_REGISTERS as usize;
@@ -103,34 +104,24 @@ impl<'m, M: Machine> Kernel<'m, M> {
     /// Answers an invocation that was refused.
     pub(crate) fn answer_error(self, tcb: &'m Tcb, error: SyscallError) {
         let mut words = MessageWords::new(tcb, self.ipc_buffer(tcb, true));
-        match error {
-            SyscallError::InvalidArgument(number) | SyscallError::InvalidCapability(number) => {
-                words.push(number);
-            }
-            SyscallError::RangeError { min, max } => {
-                words.push(min);
-                words.push(max);
-            }
-            SyscallError::FailedLookup { source, failure } => {
-                words.push(source.into());
-                words.push_lookup_failure(failure);
-            }
-            SyscallError::NotEnoughMemory(left) => words.push(left),
-            SyscallError::IllegalOperation
-            | SyscallError::AlignmentError
-            | SyscallError::TruncatedMessage
-            | SyscallError::DeleteFirst
-            | SyscallError::RevokeFirst => {}
-        }
+        words.push_error(error);
         let info = MessageInfo::new(error.code().label(), 0, 0, words.length);
         tcb.context.set::<{ reg::A0 }>(0);
         tcb.context.set::<{ reg::A1 }>(info.word());
+    }
+
+    /// Where the words of an invocation's answer go.
+    pub(crate) fn result_words(self, inv: &Invocation<'m>) -> MessageWords<'m> {
+        match self.lane_of(inv.caller) {
+            Some(lane) if inv.is_asynchronous() => MessageWords::of_lane(lane),
+            _ => MessageWords::new(inv.caller, self.ipc_buffer(inv.caller, true)),
+        }
     }
 }
 
 /// The words of a message as they are written for a receiver: the first in registers, the others in its buffer.
 pub(crate) struct MessageWords<'m> {
-    receiver: &'m Tcb,
+    first: &'m [Cell<u64>; IN_REGISTERS],
     buffer: Option<&'m IpcBuffer>,
     /// How many have been written; those for which there is no room are not counted.
     pub(crate) length: u64,
@@ -139,8 +130,17 @@ pub(crate) struct MessageWords<'m> {
 impl<'m> MessageWords<'m> {
     pub(crate) fn new(receiver: &'m Tcb, buffer: Option<&'m IpcBuffer>) -> Self {
         MessageWords {
-            receiver,
+            first: receiver.context.message(),
             buffer,
+            length: 0,
+        }
+    }
+
+    /// Those of an answer that goes into a kernel lane.
+    pub(crate) fn of_lane(lane: &'m KernelLane) -> Self {
+        MessageWords {
+            first: &lane.words,
+            buffer: Some(&lane.buffer),
             length: 0,
         }
     }
@@ -148,14 +148,37 @@ impl<'m> MessageWords<'m> {
     /// Writes the next word.
     pub(crate) fn push(&mut self, word: u64) {
         let index = self.length as usize;
-        if index < IN_REGISTERS {
-            self.receiver.context.write(reg::A2 + index, word);
+        if let Some(place) = self.first.get(index) {
+            place.set(word);
         } else if let Some(place) = self.buffer.and_then(|buffer| buffer.get(1 + index)) {
             place.set(word);
         } else {
             return;
         }
         self.length += 1;
+    }
+
+    /// Writes what seL4 says of an error beside its number.
+    pub(crate) fn push_error(&mut self, error: SyscallError) {
+        match error {
+            SyscallError::InvalidArgument(number) | SyscallError::InvalidCapability(number) => {
+                self.push(number);
+            }
+            SyscallError::RangeError { min, max } => {
+                self.push(min);
+                self.push(max);
+            }
+            SyscallError::FailedLookup { source, failure } => {
+                self.push(source.into());
+                self.push_lookup_failure(failure);
+            }
+            SyscallError::NotEnoughMemory(left) => self.push(left),
+            SyscallError::IllegalOperation
+            | SyscallError::AlignmentError
+            | SyscallError::TruncatedMessage
+            | SyscallError::DeleteFirst
+            | SyscallError::RevokeFirst => {}
+        }
     }
 
     /// Writes why a lookup failed: its number, then its fields.

@@ -132,6 +132,25 @@ impl<'m, M: Machine> Kernel<'m, M> {
         self.ready_top() > priority + 1
     }
 
+    /// Whether a thread of higher priority than the running one's is ready, or another domain's turn has come.
+    pub(crate) fn is_higher_ready(self, current: &Tcb) -> bool {
+        let priority = current.priority.get();
+        let action = self.core.action.get();
+        let candidate = match action {
+            RESUME | CHOOSE => None,
+            address => Some(self.mem.get::<Tcb>(Paddr::new(address)).priority.get()),
+        };
+        candidate.is_some_and(|other| other > priority)
+            || self.is_ready_above(priority)
+            || (DOMAINS > 1 && self.core.domain_time.get() == 0)
+    }
+
+    /// Whether another thread of at least the running one's priority is ready.
+    #[inline(always)]
+    pub(crate) fn is_another_ready(self, current: &Tcb) -> bool {
+        self.ready_top() > current.priority.get()
+    }
+
     /// Lets a thread run that has just become ready, if its priority allows.
     #[inline]
     pub(crate) fn possible_switch_to(self, tcb: &'m Tcb) {

@@ -12,7 +12,7 @@ use crate::message::IN_REGISTERS;
 use crate::state::Kernel;
 use crate::tcb::{QUEUED, ThreadState};
 use baton_kernel_mem::{Slot, Tcb, reg};
-use baton_sel4_abi::{CapRights, MessageInfo, Syscall};
+use baton_sel4_abi::{BatonCall, CapRights, MessageInfo, Syscall};
 
 /// How a system call invokes a capability.
 #[derive(Clone, Copy)]
@@ -41,11 +41,19 @@ impl<'m, M: Machine> Kernel<'m, M> {
             Some(Syscall::Reply) => self.reply(current),
             Some(Syscall::Yield) => self.yield_now(current),
             Some(Syscall::NBRecv) => self.receive(current, false),
-            other => {
-                if !other.is_some_and(|call| self.debug_syscall(current, call)) {
-                    self.handle_fault(current, Fault::UnknownSyscall { number });
-                }
-            }
+            other => self.other_syscall(current, other),
+        }
+    }
+
+    /// A system call that is none of the usual ones: out of their way.
+    #[cold]
+    #[inline(never)]
+    fn other_syscall(self, current: &'m Tcb, call: Option<Syscall>) {
+        let number = current.context.get::<{ reg::A7 }>();
+        if let Some(call) = BatonCall::from_number(number as i64) {
+            self.baton_syscall(current, call);
+        } else if !call.is_some_and(|call| self.debug_syscall(current, call)) {
+            self.handle_fault(current, Fault::UnknownSyscall { number });
         }
     }
 
@@ -56,8 +64,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
             call: true,
             block: true,
         };
-        let pointer = current.context.get::<{ reg::A0 }>();
-        self.invoke_or_interrupt(current, slot, pointer, manner);
+        self.invoke_or_interrupt(current, slot, manner);
     }
 
     /// `Send` with the capability in `slot`, which was found for it.
@@ -67,13 +74,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
             call: false,
             block: true,
         };
-        let pointer = current.context.get::<{ reg::A0 }>();
-        self.invoke_or_interrupt(current, slot, pointer, manner);
+        self.invoke_or_interrupt(current, slot, manner);
     }
 
     #[inline(always)]
-    fn invoke_or_interrupt(self, current: &'m Tcb, slot: &'m Slot, pointer: u64, manner: Manner) {
-        if self.invoke(current, slot, pointer, manner).is_err() {
+    fn invoke_or_interrupt(self, current: &'m Tcb, slot: &'m Slot, manner: Manner) {
+        if self.invoke(current, slot, manner).is_err() {
             // What is done so far stands; the thread makes the call again after the interrupt.
             self.interrupt();
         }
@@ -97,18 +103,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 return;
             }
         };
-        self.invoke_or_interrupt(current, slot, pointer, manner);
+        self.invoke_or_interrupt(current, slot, manner);
     }
 
     /// Invokes the capability in `slot` with the message in the registers and the buffer.
     #[inline]
-    fn invoke(
-        self,
-        current: &'m Tcb,
-        slot: &'m Slot,
-        pointer: u64,
-        manner: Manner,
-    ) -> Result<(), Preempted> {
+    fn invoke(self, current: &'m Tcb, slot: &'m Slot, manner: Manner) -> Result<(), Preempted> {
         let info = MessageInfo::from_word(current.context.get::<{ reg::A1 }>());
         // What needs neither arguments nor further capabilities is not an invocation to decode.
         if info.extra_caps() == 0 && self.invoke_plain(current, slot, manner) {
@@ -135,8 +135,8 @@ impl<'m, M: Machine> Kernel<'m, M> {
             label: info.label(),
             length,
             slot,
-            pointer,
             extra,
+            words: current.context.message(),
             buffer,
             caller: current,
             call: manner.call,
@@ -196,7 +196,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     /// Hands the message to the object that the capability names.
     #[inline]
-    fn decode(self, inv: &Invocation<'m>) -> Decoded {
+    pub(crate) fn decode(self, inv: &Invocation<'m>) -> Decoded {
         let cap = Cap::decode(inv.slot.cap());
         match cap {
             Cap::Endpoint {
@@ -246,6 +246,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
             Cap::IrqControl => self.decode_irq_control(inv),
             Cap::IrqHandler { irq } => self.decode_irq_handler(inv, irq),
             Cap::Domain => self.decode_domain(inv),
+            Cap::KernelLane { address, .. } => self.decode_kernel_lane(inv, address),
             Cap::Null | Cap::Zombie { .. } | Cap::Reply { master: true, .. } => {
                 Err(SyscallError::InvalidCapability(0).into())
             }
@@ -271,7 +272,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     /// Receives by the capability that `a0` names: at an endpoint or a notification.
     #[inline]
-    fn receive(self, current: &'m Tcb, block: bool) {
+    pub(crate) fn receive(self, current: &'m Tcb, block: bool) {
         let pointer = current.context.get::<{ reg::A0 }>();
         let failure = match self.lookup_slot(current, pointer) {
             Err(failure) => failure,

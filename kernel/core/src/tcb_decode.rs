@@ -5,7 +5,6 @@ use crate::endpoint::queue_state;
 use crate::error::{Answer, Decoded, Preempted, Stop, SyscallError};
 use crate::invocation::Invocation;
 use crate::machine::Machine;
-use crate::message::MessageWords;
 use crate::state::Kernel;
 use baton_kernel_mem::{Notification, Slot, Tcb, reg, tcb_slot};
 use baton_sel4_abi::context::{FRAME_GROUP_WORDS, USER_CONTEXT_WORDS};
@@ -163,7 +162,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if !inv.call {
             return Ok(Answer::Empty);
         }
-        let mut words = MessageWords::new(inv.caller, self.ipc_buffer(inv.caller, true));
+        let mut words = self.result_words(inv);
         for register in USER_CONTEXT.into_iter().take(count as usize) {
             words.push(tcb.context.read(register));
         }

@@ -10,7 +10,8 @@ use crate::error::{Answer, Decoded, LookupFailure, Preempted, SyscallError};
 use crate::invocation::Invocation;
 use crate::machine::Machine;
 use crate::state::Kernel;
-use baton_kernel_mem::{Paddr, Slot, Tcb};
+use baton_kernel_mem::{KernelLane, Paddr, Slot, Tcb};
+use baton_sel4_abi::baton::{MAX_KERNEL_LANE_BITS, MIN_KERNEL_LANE_BITS};
 use baton_sel4_abi::{
     CNodeCapData, CapRights, Label, MAX_UNTYPED_BITS, MIN_UNTYPED_BITS, ObjectType,
     RETYPE_FAN_OUT_LIMIT, TIME_SLICE_TICKS, WORD_BITS,
@@ -57,12 +58,15 @@ impl<'m, M: Machine> Kernel<'m, M> {
             }
             .into());
         }
-        let too_small = match kind {
+        let bad_size = match kind {
             ObjectType::CapTable => user_bits == 0,
             ObjectType::Untyped => user_bits < MIN_UNTYPED_BITS,
+            ObjectType::KernelLane => {
+                !(MIN_KERNEL_LANE_BITS..=MAX_KERNEL_LANE_BITS).contains(&user_bits)
+            }
             _ => false,
         };
-        if too_small {
+        if bad_size {
             return Err(SyscallError::InvalidArgument(1).into());
         }
         let slots = self.destination(root, index, depth, offset, count)?;
@@ -240,6 +244,14 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 asid: 0,
                 vaddr: 0,
             },
+            ObjectType::KernelLane => {
+                let lane: &'m KernelLane = self.mem.get(address);
+                lane.size_bits.set(wanted.user_bits);
+                Cap::KernelLane {
+                    address,
+                    size_bits: wanted.user_bits,
+                }
+            }
         }
     }
 }

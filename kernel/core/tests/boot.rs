@@ -8,7 +8,7 @@ use baton_kernel_fake::{
     ENTRY, IMAGE_BYTES, IMAGE_START, IMAGE_VADDR, PLIC, RAM_BYTES, RAM_START, TREE_BYTES,
 };
 use baton_sel4_abi::bootinfo::{HEADER_FDT, word};
-use baton_sel4_abi::{CapRights, ROOT_CNODE_SIZE_BITS, slots};
+use baton_sel4_abi::{CapRights, ROOT_CNODE_SIZE_BITS, baton, slots};
 use common::World;
 
 #[test]
@@ -78,12 +78,29 @@ fn image_is_mapped_and_its_frames_are_listed() {
 }
 
 #[test]
+fn features_follow_the_device_tree() {
+    let world = World::new();
+    let at = world.info_address() + 4096 + (TREE_BYTES + 16).next_multiple_of(8);
+    let chunk = [0, 8, 16, 24].map(|offset| world.fake.load(at + offset));
+    let features = baton::FEATURE_KERNEL_LANES | baton::FEATURE_PARK;
+    assert_eq!(
+        chunk,
+        [Ok(baton::HEADER_BATON), Ok(32), Ok(features), Ok(0)]
+    );
+}
+
+#[test]
 fn device_tree_follows_in_the_extra_boot_info() {
     let world = World::new();
     let extra = world.info_address() + 4096;
-    assert_eq!(world.info(word::EXTRA_LEN), TREE_BYTES + 16);
+    // The tree has no whole number of words; the next chunk begins on one.
+    let chunk = (TREE_BYTES + 16).next_multiple_of(8);
+    assert_eq!(
+        world.info(word::EXTRA_LEN),
+        chunk + baton::FEATURES_CHUNK_BYTES
+    );
     assert_eq!(world.fake.load(extra), Ok(HEADER_FDT));
-    assert_eq!(world.fake.load(extra + 8), Ok(TREE_BYTES + 16));
+    assert_eq!(world.fake.load(extra + 8), Ok(chunk));
     assert_eq!(world.fake.load(extra + 16), Ok(0x0706_0504_0302_0100));
     assert_eq!(world.fake.load(extra + 24), Ok(0x0f0e_0d0c_0b0a_0908));
 }

@@ -60,6 +60,18 @@ impl Context {
         self.words[N].set(value);
     }
 
+    /// The first four message registers, `a2` to `a5`.
+    #[inline(always)]
+    pub fn message(&self) -> &[Cell<u64>; 4] {
+        const { assert!(reg::A2 + 4 <= 33) };
+        let (_, from) = self.words.split_at(reg::A2);
+        match from.first_chunk() {
+            Some(words) => words,
+            // The assertion above; the compiler leaves this out.
+            None => unreachable!(),
+        }
+    }
+
     /// Register `number`, 0 if there is none of that number.
     #[inline]
     pub fn read(&self, number: usize) -> u64 {

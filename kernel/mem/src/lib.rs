@@ -21,6 +21,7 @@
 
 mod addr;
 mod context;
+mod lane;
 mod memory;
 mod object;
 mod slot;
@@ -28,6 +29,7 @@ mod tcb;
 
 pub use addr::Paddr;
 pub use context::{Context, FpuState, reg};
+pub use lane::KernelLane;
 pub use memory::{Memory, UserWord, WINDOW_BASE};
 pub use object::{AsidPool, Endpoint, IrqTable, Notification, Object, PageTable};
 pub use slot::{CapWords, Slot};

@@ -1,13 +1,13 @@
 //! Layouts of kernel objects other than slots and TCBs.
 
-use crate::{Slot, Tcb};
+use crate::{KernelLane, Slot, Tcb};
 use core::cell::Cell;
 
 /// A type that a handle may point at.
 ///
 /// # Safety
 ///
-/// The type must be `repr(C)`, consist of cells of integers only (so that every bit pattern is valid and any overlap
+/// The type must be `repr(C)`, consist of cells of integers and atomic integers only (so that every bit pattern is valid and any overlap
 /// of handles is allowed), have no padding, and have a size that is not zero. (That it is aligned to its size, at most
 /// 4096, is checked when the code that makes a handle is compiled.)
 pub unsafe trait Object {}
@@ -24,6 +24,8 @@ unsafe impl Object for Notification {}
 unsafe impl Object for PageTable {}
 // SAFETY: an array of cells of integers.
 unsafe impl Object for AsidPool {}
+// SAFETY: cells of integers and atomic integers; `lane.rs` asserts the size of 4096 bytes and fills it with cells.
+unsafe impl Object for KernelLane {}
 // SAFETY: an array of slots, which are objects.
 unsafe impl Object for IrqTable {}
 

@@ -75,8 +75,10 @@ pub struct Tcb {
     pub all_next: Cell<u64>,
     /// Address of the previous TCB there.
     pub all_prev: Cell<u64>,
+    /// Address of the bound kernel lane, or 0.
+    pub lane: Cell<u64>,
     /// Fills up to 2048 bytes.
-    spare2: [Cell<u64>; 129],
+    spare2: [Cell<u64>; 128],
 }
 
 const _: () = assert!(size_of::<Tcb>() == 2048 && align_of::<Tcb>() == 2048);

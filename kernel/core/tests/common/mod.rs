@@ -1,6 +1,8 @@
 //! A booted kernel, and what a root task would have around it: free slots, objects, threads.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub mod lane;
+
 use baton_kernel_core::mem::{Paddr, Tcb, reg};
 use baton_kernel_fake::{Fake, Message, Reply};
 use baton_sel4_abi::bootinfo::word;
