@@ -49,6 +49,17 @@ pub enum Drained {
     Quarantined = 2,
 }
 
+impl Drained {
+    /// What that number means; what no kernel says is taken for quarantine.
+    pub const fn from_number(number: u64) -> Self {
+        match number {
+            0 => Self::All,
+            1 => Self::NotBound,
+            _ => Self::Quarantined,
+        }
+    }
+}
+
 /// What [`BatonCall::Park`] and [`BatonCall::SignalPark`] say in `a6`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
@@ -59,6 +70,17 @@ pub enum Parked {
     Answers = 1,
     /// It has not waited, for its lane is quarantined.
     Quarantined = 2,
+}
+
+impl Parked {
+    /// What that number means; what no kernel says is taken for quarantine.
+    pub const fn from_number(number: u64) -> Self {
+        match number {
+            0 => Self::Received,
+            1 => Self::Answers,
+            _ => Self::Quarantined,
+        }
+    }
 }
 
 /// Boot-info chunk that says what of Baton's own this kernel has; "BATON" in bytes. A kernel without it has nothing.

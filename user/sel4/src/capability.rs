@@ -62,6 +62,8 @@ capabilities! {
     Page = Page;
     /// A page table of any level; the root is a whole address space.
     PageTable = PageTable;
+    /// Memory through which a thread and Baton's kernel exchange messages; only where the features word says so.
+    KernelLane = KernelLane;
     /// Makes ASID pools.
     AsidControl;
     /// Gives address spaces their identifiers.

@@ -15,6 +15,17 @@ pub(crate) fn invoke(
     words: &[u64],
     caps: &[CPtr],
 ) -> Result<Answer, Error> {
+    invoke_number(cptr, label.number(), words, caps)
+}
+
+/// [`invoke`] with the number of a label, which need not be one of seL4's.
+#[inline]
+pub(crate) fn invoke_number(
+    cptr: CPtr,
+    label: u64,
+    words: &[u64],
+    caps: &[CPtr],
+) -> Result<Answer, Error> {
     let mut mrs = [0; MSG_REGISTERS as usize];
     for (index, &word) in words.iter().enumerate() {
         match mrs.get_mut(index) {
@@ -25,7 +36,7 @@ pub(crate) fn invoke(
     for (index, &cap) in caps.iter().enumerate() {
         ipc_buffer().set_cap(index, cap);
     }
-    let info = MessageInfo::new(label.number(), 0, caps.len() as u64, words.len() as u64);
+    let info = MessageInfo::new(label, 0, caps.len() as u64, words.len() as u64);
     let out = trap(
         Syscall::Call.number(),
         Registers {

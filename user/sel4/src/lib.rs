@@ -25,6 +25,7 @@ mod fault;
 mod invocation;
 mod ipc;
 mod irq;
+mod lane;
 mod raw;
 mod tcb;
 #[cfg(test)]
@@ -41,7 +42,7 @@ pub use baton_sel4_abi::{
 };
 pub use capability::{
     AsidControl, AsidPool, CNode, CapType, Capability, DomainSet, Endpoint, IrqControl, IrqHandler,
-    Notification, Page, PageTable, Tcb, Untyped,
+    KernelLane, Notification, Page, PageTable, Tcb, Untyped,
 };
 pub use cnode::{Rotation, Slot};
 pub use error::{Error, LookupFailure};
@@ -50,5 +51,6 @@ pub use ipc::{
     Message, Received, call_raw, nb_recv, nb_send, recv, reply, reply_recv, send, wait, yield_now,
 };
 pub use irq::Trigger;
+pub use lane::{LaneShape, doorbell, park, signal_park};
 pub use raw::{IpcBuffer, ThreadArea, ipc_buffer, syscall_registers};
 pub use tcb::Spaces;

@@ -205,3 +205,39 @@ fn names_end_with_a_zero() {
     assert_eq!(ipc_buffer().message_register(1), 0);
     assert_eq!(last().1, 3);
 }
+
+#[test]
+fn a_kernel_lane_is_bound_with_its_shape() {
+    let lane = KernelLane::new(40);
+    let shape = LaneShape {
+        slot_bits: 5,
+        request_bulk: 512,
+        answer_bulk: 1024,
+        start: u32::MAX,
+    };
+    answer(0, [0; 4]);
+    lane.bind(Tcb::new(1), shape).expect("ok");
+    let (_, cptr, info, mrs) = last();
+    assert_eq!((cptr, info.label(), info.length()), (40, 1024, 4));
+    assert_eq!(mrs, [5, 512, 1024, u32::MAX.into()]);
+    assert_eq!(ipc_buffer().cap_or_badge(0), 1);
+    lane.frame(3, ROOT.slot_at(9, 13)).expect("ok");
+    let (_, _, info, mrs) = last();
+    assert_eq!(
+        (info.label(), info.length(), mrs[..3].to_vec()),
+        (1026, 3, vec![3, 9, 13])
+    );
+    assert_eq!(ipc_buffer().cap_or_badge(0), 2);
+}
+
+#[test]
+fn parking_names_where_to_wait_and_whom_to_signal() {
+    let (mine, other) = (Notification::new(7), Notification::new(8));
+    signal_park(mine, other);
+    let (number, a0, info, _) = last();
+    assert_eq!((number, a0, info.word()), (-66, 7, 8));
+    park(mine);
+    assert_eq!(last().0, -65);
+    doorbell();
+    assert_eq!(last().0, -64);
+}
