@@ -72,6 +72,14 @@ impl PayloadReader<'_> {
     }
 }
 
+impl PayloadReader<'_> {
+    /// Passes over `count` words without reading them.
+    #[inline]
+    pub fn skip(&mut self, count: usize) {
+        self.word = (self.word + count).min(PAYLOAD_WORDS);
+    }
+}
+
 impl<U: Publication> LaneWriter<U> {
     /// A writer that begins at position `start`; its reader must begin there too.
     pub fn new(slots: WriteSlots, tail: Word, start: u32) -> Self {

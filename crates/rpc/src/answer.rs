@@ -20,6 +20,11 @@ impl WireReader for PayloadReader<'_> {
     fn word(&mut self) -> u64 {
         PayloadReader::word(self)
     }
+
+    #[inline]
+    fn skip(&mut self, count: usize) {
+        PayloadReader::skip(self, count);
+    }
 }
 
 /// Where an answer that has come lies.

@@ -109,7 +109,7 @@ impl LookupFailure {
 
 impl Error {
     /// From the label and message registers of a reply; `None` when the label says that all went well.
-    pub(crate) fn from_reply(label: u64, word: impl Fn(usize) -> u64) -> Option<Self> {
+    pub fn from_reply(label: u64, word: impl Fn(usize) -> u64) -> Option<Self> {
         if label == Code::NO_ERROR {
             return None;
         }
