@@ -5,6 +5,7 @@
 
 mod common;
 
+use baton_kernel_core::ThreadState;
 use baton_kernel_core::mem::{Paddr, Tcb};
 use baton_kernel_fake::{Fake, Message, RAM_BYTES, RAM_START};
 use baton_sel4_abi::{CapRights, Label, MessageInfo, Syscall, slots};
@@ -83,9 +84,12 @@ fn a_call_and_its_reply_take_the_fast_path() {
 fn what_is_not_as_usual_takes_the_slow_path() {
     // Each changes one thing about a call that would take the fast path.
     type Change = fn(&World, u64) -> (u64, Vec<u64>);
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 7] = [
         ("five words", |_, endpoint| (endpoint, vec![0; 5])),
         ("no right to send", |world, endpoint| {
+            (world.copy(endpoint, ALL.without(CapRights::WRITE)), vec![])
+        }),
+        ("only the right to receive", |world, endpoint| {
             (world.copy(endpoint, CapRights::READ), vec![])
         }),
         ("no right to be answered", |world, endpoint| {
@@ -103,6 +107,46 @@ fn what_is_not_as_usual_takes_the_slow_path() {
         world.call(cap, 0, &words);
         assert_eq!(world.fake.fast_calls(), 0, "{name}");
     }
+}
+
+#[test]
+fn receiving_needs_its_right_behind_a_reply_as_well() {
+    let world = World::new();
+    let endpoint = world.endpoint();
+    let unreadable = world.copy(endpoint, ALL.without(CapRights::READ));
+    let server = server_waits(&world, endpoint, 100);
+    world.call(endpoint, 0, &[]);
+    world.reply_recv(unreadable, 0, &[4]);
+    assert_eq!(world.fake.fast_calls(), 1, "only the call");
+    assert_eq!(world.got().words, [4], "it was answered");
+    assert_eq!(
+        ThreadState::of(world.tcb(server)),
+        ThreadState::INACTIVE,
+        "a fault that nobody handles"
+    );
+}
+
+#[test]
+fn a_thread_that_faulted_is_not_answered_with_a_message() {
+    let world = World::new();
+    let endpoint = world.endpoint();
+    // The root task handles the faults of a thread of the same priority.
+    let thread = world.thread_with_handler(TOP, endpoint);
+    world.start(thread);
+    world.recv(endpoint);
+    world.assert_runs(thread);
+    let before: Vec<u64> = (10..16)
+        .map(|n| world.fake.current().context.read(n))
+        .collect();
+    world.fake.exception(13, 0x1234_5000);
+    assert!(!world.runs(thread));
+    world.reply_recv(endpoint, 0, &[1, 2, 3, 4]);
+    assert_eq!(world.fake.fast_calls(), 0);
+    world.assert_runs(thread);
+    let after: Vec<u64> = (10..16)
+        .map(|n| world.fake.current().context.read(n))
+        .collect();
+    assert_eq!(before, after);
 }
 
 #[test]
