@@ -10,4 +10,4 @@ pub const DOMAIN_SCHEDULE_LENGTH: usize = 256;
 pub const PRIORITIES: usize = baton_sel4_abi::NUM_PRIORITIES as usize;
 
 /// Memory that retype clears between two preemption points (bytes, log2).
-pub const CLEAR_CHUNK_BITS: u64 = 8;
+pub const CLEAR_CHUNK_BITS: u64 = 10;

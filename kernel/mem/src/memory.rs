@@ -12,6 +12,9 @@ pub const WINDOW_BASE: u64 = 0xffff_ffc0_0000_0000;
 /// What start and size of a [`Memory`] are multiples of (bytes); no object is larger.
 const GRANULE: u64 = 4096;
 
+/// Words that are cleared in one turn of a loop.
+const UNROLLED: usize = 8;
+
 /// One word of memory that user programs may reach: read and written whole, for it may change at any moment.
 #[repr(transparent)]
 pub struct UserWord(AtomicU64);
@@ -185,9 +188,23 @@ impl Memory {
         if !at.is_aligned(3) || len & 7 != 0 || !self.contains(at, len) {
             broken();
         }
-        // SAFETY: in range; whatever handles exist point to cells or atomics, which may be written at any time. It
-        // is not a data race with user programs that matters to the language: they are not part of it.
-        unsafe { self.pointer(at).write_bytes(0, len as usize) }
+        let pointer = self.pointer(at).cast::<u64>();
+        let words = len as usize / 8;
+        let whole = words & !(UNROLLED - 1);
+        // Volatile, or the compiler would put its own function in place of this, which takes twice as many instructions.
+        let mut done = 0;
+        while done < whole {
+            for word in done..done + UNROLLED {
+                // SAFETY: in range and aligned; whatever handles exist point to cells or atomics, which may be written at
+                // any time. It is not a data race with user programs that matters to the language: they are not part of it.
+                unsafe { pointer.add(word).write_volatile(0) };
+            }
+            done += UNROLLED;
+        }
+        for word in whole..words {
+            // SAFETY: as above.
+            unsafe { pointer.add(word).write_volatile(0) };
+        }
     }
 }
 
