@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::user::DEMO;
-use crate::{bench, image, kernel_bench, mutate, test};
+use crate::{bench, image, kernel_bench, kernel_latency, mutate, test};
 
 /// What `cargo xtask help` prints.
 pub const HELP: &str = "\
@@ -36,6 +36,8 @@ Commands:
       --reference-no-fastpath ELF
                           The same, built without fast path.
       --pages             Put the results into docs/bench and README.md.
+  bench latency           Measure how long an interrupt waits while the kernel does something long, and write
+                          latency.csv to target/bench. Takes --kernel and --reference as `bench qemu`.
   plot CSV                Draw the plots of a results file next to it, and print the targets.
   kernel                  Build the kernels into target/riscv64: kernel.elf, and kernel-debug.elf with debug
                           calls, checks and messages.
@@ -70,6 +72,8 @@ pub enum Action {
     BenchLinux(bench::Options),
     /// Count instructions of the kernel.
     BenchQemu(kernel_bench::Options),
+    /// Measure how long interrupts wait for the kernel.
+    BenchLatency(kernel_latency::Options),
     /// Draw the plots of this file.
     Plot(String),
     /// Build the kernels.
@@ -180,8 +184,9 @@ fn parse_bench(words: &[&str]) -> Result<Action, Error> {
     match words {
         ["linux", flags @ ..] => parse_bench_linux(flags),
         ["qemu", flags @ ..] => parse_bench_qemu(flags),
+        ["latency", flags @ ..] => parse_bench_latency(flags),
         _ => usage(
-            "`bench` needs to know where: `cargo xtask bench linux` or `cargo xtask bench qemu`",
+            "`bench` needs to know where: `cargo xtask bench linux`, `cargo xtask bench qemu` or `cargo xtask bench latency`",
         ),
     }
 }
@@ -231,6 +236,27 @@ fn parse_bench_qemu(words: &[&str]) -> Result<Action, Error> {
         }
     }
     Ok(Action::BenchQemu(options))
+}
+
+fn parse_bench_latency(words: &[&str]) -> Result<Action, Error> {
+    let mut options = kernel_latency::Options::default();
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let kernel = match word {
+            "--kernel" => &mut options.kernel,
+            "--reference" => &mut options.reference,
+            other => {
+                return usage(format!(
+                    "`bench latency` does not know `{other}`; it takes --kernel ELF and --reference ELF"
+                ));
+            }
+        };
+        *kernel = match words.next() {
+            Some(path) => Some(PathBuf::from(path)),
+            None => return usage(format!("`{word}` needs the ELF file of a kernel")),
+        };
+    }
+    Ok(Action::BenchLatency(options))
 }
 
 fn parse_image(words: &[&str]) -> Result<Action, Error> {
@@ -347,6 +373,13 @@ mod tests {
                 }),
             ),
             (
+                "bench latency --kernel a.elf --reference b.elf",
+                Action::BenchLatency(kernel_latency::Options {
+                    kernel: Some(PathBuf::from("a.elf")),
+                    reference: Some(PathBuf::from("b.elf")),
+                }),
+            ),
+            (
                 "mutate a b --list",
                 Action::Mutate(mutate::Options {
                     only: vec!["a".to_owned(), "b".to_owned()],
@@ -400,6 +433,8 @@ mod tests {
             "bench qemu --reference",
             "bench qemu a.elf",
             "bench qemu --pages x",
+            "bench latency --quick",
+            "bench latency --kernel",
             "plot",
             "kernel fast",
             "image",

@@ -14,6 +14,7 @@ mod fuzz;
 mod image;
 mod kernel;
 mod kernel_bench;
+mod kernel_latency;
 mod kernel_pages;
 mod kernel_plot;
 mod kernel_rows;
@@ -71,6 +72,7 @@ fn act(action: Action) -> Result<(), Error> {
         }
         Action::Test(options) => test::test(&workspace, &options),
         Action::BenchLinux(options) => bench::bench_linux(&workspace, &options),
+        Action::BenchLatency(options) => kernel_latency::bench_latency(&workspace, &options),
         Action::BenchQemu(options) => kernel_bench::bench_qemu(&workspace, &options),
         Action::Kernel => image::kernels(&workspace),
         Action::Image(options) => image::image(&workspace, &options),

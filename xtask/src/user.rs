@@ -19,6 +19,8 @@ pub const DEMO: App<'_> = App("demo");
 pub const TEST: App<'_> = App("test");
 /// The benchmark root task.
 pub const BENCH: App<'_> = App("bench");
+/// What measures how long interrupts wait.
+pub const LATENCY: App<'_> = App("latency");
 /// Those that carry the program of a process.
 pub const WITH_PROCESS: [App<'_>; 3] = [DEMO, TEST, BENCH];
 
@@ -45,10 +47,10 @@ impl App<'_> {
         workspace.root.join(APPS_DIR).join(dir).is_dir()
     }
 
-    /// Memory that it wants (MiB): the tests make frames of 1 GiB, and upstream's kernels, which the benchmark runs on as well, are
+    /// Memory that it wants (MiB): the tests make frames of 1 GiB, and upstream's kernels, on which figures are measured as well, are
     /// configured for that much.
     fn memory_mib(self) -> u32 {
-        if self == TEST || self == BENCH {
+        if [TEST, BENCH, LATENCY].contains(&self) {
             3072
         } else {
             MEMORY_MIB
