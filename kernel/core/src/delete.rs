@@ -94,13 +94,19 @@ impl<'m, M: Machine> Kernel<'m, M> {
     ///
     /// [`Preempted`] with a zombie left in the slot.
     pub(crate) fn delete(self, slot: &'m Slot) -> Result<(), Preempted> {
-        if ONLY_LAST_MATTERS >> kind_of(slot.cap_first()) & 1 != 0 && !self.is_final(slot) {
+        if self.takes_nothing_along(slot) {
             self.unlink(slot);
             return Ok(());
         }
         let done = self.finalise_slot(slot)?;
         self.empty_slot(slot, done.irq);
         Ok(())
+    }
+
+    /// Whether nothing changes but the tree when this capability is deleted.
+    #[inline(always)]
+    fn takes_nothing_along(self, slot: &'m Slot) -> bool {
+        ONLY_LAST_MATTERS >> kind_of(slot.cap_first()) & 1 != 0 && !self.is_final(slot)
     }
 
     /// Deletes a reply capability, if there is one, which takes one step.
@@ -232,9 +238,13 @@ impl<'m, M: Machine> Kernel<'m, M> {
         else {
             return Ok(());
         };
-        let done = self.finalise_inner_slot(last)?;
-        if done.removable {
-            self.empty_slot(last, done.irq);
+        if self.takes_nothing_along(last) {
+            self.unlink(last);
+        } else if kind_of(last.cap_first()) != kind::NULL {
+            let done = self.finalise_inner_slot(last)?;
+            if done.removable {
+                self.empty_slot(last, done.irq);
+            }
         }
         // The slot now holds the same zombie, or what was swapped with it: then it goes on with that.
         if Cap::decode(slot.cap()) == zombie {
