@@ -228,7 +228,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         name: "assign_asid",
         // Identifiers of the pool that are taken already.
-        sizes: &[(1, 100), (64, 60), (256, 30), (511, 20)],
+        sizes: &[(1, 300), (64, 150), (256, 100), (511, 80)],
         prepare: |bench, size| {
             let pool = bench.asid_pool()?;
             for _ in 0..size {
@@ -258,7 +258,7 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "delete_asid_pool",
-        sizes: &[(1, 100), (64, 60), (256, 30), (512, 20)],
+        sizes: &[(1, 300), (64, 150), (256, 100), (512, 80)],
         prepare: |bench, size| {
             let pool = bench.asid_pool()?;
             for _ in 0..size {
