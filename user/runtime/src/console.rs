@@ -62,10 +62,54 @@ fn put_byte(port: u64, byte: u8) {
     }
 }
 
+/// Pieces of text that go to the parent together.
+struct Gathered {
+    bytes: [u8; 512],
+    length: usize,
+}
+
+impl Gathered {
+    fn flush(&mut self) {
+        let parent = PARENT.load(Ordering::Relaxed);
+        let text = self.bytes.get(..self.length).unwrap_or(&[]);
+        // Whole pieces of text were gathered, so it is text.
+        if let Ok(text) = core::str::from_utf8(text) {
+            protocol::print(Endpoint::new(parent), text);
+        }
+        self.length = 0;
+    }
+}
+
+impl Write for Gathered {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.length + text.len() > self.bytes.len() {
+            self.flush();
+        }
+        match self.bytes.get_mut(self.length..self.length + text.len()) {
+            Some(room) => {
+                room.copy_from_slice(text.as_bytes());
+                self.length += text.len();
+                Ok(())
+            }
+            None => Console.write_str(text),
+        }
+    }
+}
+
 #[doc(hidden)]
 pub fn print(arguments: fmt::Arguments<'_>) {
     // The console does not fail.
-    let _ = Console.write_fmt(arguments);
+    if SERIAL_PORT.load(Ordering::Relaxed) == 0 && PARENT.load(Ordering::Relaxed) != 0 {
+        // One message for all pieces, so that others' lines do not come between them.
+        let mut gathered = Gathered {
+            bytes: [0; 512],
+            length: 0,
+        };
+        let _ = gathered.write_fmt(arguments);
+        gathered.flush();
+    } else {
+        let _ = Console.write_fmt(arguments);
+    }
 }
 
 /// Prints to the console.
@@ -79,7 +123,6 @@ macro_rules! print {
 macro_rules! println {
     () => { $crate::console::print(format_args!("\n")) };
     ($($argument:tt)*) => {{
-        $crate::console::print(format_args!($($argument)*));
-        $crate::console::print(format_args!("\n"));
+        $crate::console::print(format_args!("{}\n", format_args!($($argument)*)));
     }};
 }

@@ -27,6 +27,7 @@
 mod allocator;
 pub mod console;
 pub mod device;
+mod heap;
 mod panic;
 pub mod process;
 pub mod protocol;

@@ -10,8 +10,8 @@ use crate::vspace::{MapError, VSpace};
 use crate::window::Window;
 use baton_boot::elf::{Elf, ElfError};
 use baton_sel4::{
-    AsidPool, CNode, CNodeCapData, CPtr, CapRights, Capability, Endpoint, Error, Message, Page,
-    Slot, Spaces, Tcb, ThreadArea, UserContext, VmAttributes,
+    AsidPool, CNode, CNodeCapData, CPtr, CapRights, Capability, Endpoint, Error, Message,
+    ObjectType, Page, Slot, Spaces, Tcb, ThreadArea, UserContext, VmAttributes,
 };
 use core::fmt;
 
@@ -31,6 +31,11 @@ pub mod slots {
 
 /// Where the page with IPC buffer and start information is in each process.
 const THREAD_PAGE: u64 = 0x3f_f000_0000;
+/// Where the heap begins.
+const HEAP: u64 = 0x8_0000_0000;
+/// The heap comes in frames of 2 MiB.
+const HEAP_FRAME_BITS: u32 = 21;
+const MAX_HEAP_FRAMES: usize = 64;
 /// Where the stack ends.
 const STACK_TOP: u64 = 0x3f_e000_0000;
 const PAGE: u64 = 4096;
@@ -47,6 +52,9 @@ pub struct StartInfo {
     features: u64,
     cnode_size_bits: u64,
     first_free_slot: u64,
+    heap: u64,
+    heap_bytes: u64,
+    timebase_hz: u64,
     arguments: [u64; MAX_ARGUMENTS],
 }
 
@@ -54,6 +62,16 @@ impl StartInfo {
     /// What the kernel below can do beyond seL4: one bit a feature, none on seL4 itself.
     pub fn features(&self) -> u64 {
         self.features
+    }
+
+    /// Ticks per second of the machine's clock (`rdtime`); 0 when the parent does not know.
+    pub fn timebase_hz(&self) -> u64 {
+        self.timebase_hz
+    }
+
+    /// Address and bytes of the memory for the heap.
+    pub(crate) fn heap(&self) -> (u64, u64) {
+        (self.heap, self.heap_bytes)
     }
 
     /// Argument `index`; 0 when the parent gave not so many.
@@ -74,6 +92,11 @@ impl StartInfo {
     /// This process's capability space.
     pub fn cnode(&self) -> CNode {
         CNode::new(slots::CNODE)
+    }
+
+    /// Slots of that (count, log2).
+    pub fn cnode_size_bits(&self) -> u64 {
+        self.cnode_size_bits
     }
 
     /// The first slot that is empty.
@@ -125,6 +148,10 @@ pub struct ProcessConfig<'a> {
     pub cnode_size_bits: u64,
     /// Pages of its stack.
     pub stack_pages: u64,
+    /// Bytes of its heap, rounded up to frames of 2 MiB; 0 for none, at most 128 MiB.
+    pub heap_bytes: u64,
+    /// See [`StartInfo::timebase_hz`].
+    pub timebase_hz: u64,
     /// See [`StartInfo::features`].
     pub features: u64,
     /// Words for it, eight at most.
@@ -191,6 +218,8 @@ impl Process {
         config: &ProcessConfig<'_>,
     ) -> Result<Self, SpawnError> {
         let elf = Elf::parse(config.elf).map_err(SpawnError::Elf)?;
+        // First, for large frames behind small objects would leave a gap.
+        let heap = make_heap(objects, config)?;
         let vspace = VSpace::make(objects, config.asid_pool)?;
         let scratch = window.reserve(12, 1);
         load(objects, window, vspace, scratch, &elf)?;
@@ -200,6 +229,15 @@ impl Process {
                 objects,
                 page,
                 STACK_TOP - index * PAGE,
+                CapRights::READ_WRITE,
+                VmAttributes::EXECUTE_NEVER,
+            )?;
+        }
+        for (index, frame) in heap.into_iter().flatten().enumerate() {
+            vspace.map(
+                objects,
+                frame,
+                HEAP + ((index as u64) << HEAP_FRAME_BITS),
                 CapRights::READ_WRITE,
                 VmAttributes::EXECUTE_NEVER,
             )?;
@@ -276,7 +314,8 @@ impl Process {
             .copy_from(root.slot(self.vspace.root().cptr()), all)?;
         let parent = Gift {
             from: config.parent,
-            rights: all,
+            // Not to receive: it would hear what others tell the parent.
+            rights: all.without(CapRights::READ),
             badge: config.badge,
         };
         self.give(slots::PARENT, &parent)?;
@@ -299,6 +338,27 @@ impl Process {
             to.mint_from(gift.from, gift.rights, gift.badge)
         }
     }
+}
+
+/// The frames of the heap, not mapped yet.
+fn make_heap(
+    objects: &mut impl ObjectSource,
+    config: &ProcessConfig<'_>,
+) -> Result<[Option<Page>; MAX_HEAP_FRAMES], Exhausted> {
+    let mut heap = [None; MAX_HEAP_FRAMES];
+    let frames = heap_frames(config);
+    if frames > MAX_HEAP_FRAMES as u64 {
+        let size_bits = config.heap_bytes.next_power_of_two().ilog2().into();
+        return Err(Exhausted::Memory { size_bits });
+    }
+    for frame in heap.iter_mut().take(frames as usize) {
+        *frame = Some(Page::from_cptr(objects.object(ObjectType::MegaPage, 0)?));
+    }
+    Ok(heap)
+}
+
+fn heap_frames(config: &ProcessConfig<'_>) -> u64 {
+    config.heap_bytes.div_ceil(1 << HEAP_FRAME_BITS)
 }
 
 /// Maps the program's segments, each page filled through `scratch` first.
@@ -362,10 +422,14 @@ fn fill_thread_page(
     let fixed = [
         THREAD_PAGE,
         slots::TCB,
+        0,
         MAGIC,
         config.features,
         config.cnode_size_bits,
         slots::GIVEN + config.gifts.len() as u64,
+        HEAP,
+        heap_frames(config) << HEAP_FRAME_BITS,
+        config.timebase_hz,
     ];
     for (index, word) in fixed.iter().chain(config.arguments).enumerate() {
         frame.write(START_INFO_OFFSET + index as u64 * 8, *word);

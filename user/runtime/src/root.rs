@@ -1,11 +1,16 @@
 //! What the root task begins with.
 
-use crate::allocator::Allocator;
-use crate::vspace::VSpace;
+use crate::allocator::{Allocator, ObjectSource};
+use crate::vspace::{MapError, VSpace};
+use crate::window::Window;
 use baton_boot::fdt::Fdt;
 use baton_sel4::abi::bootinfo::{BootInfoHeader, HEADER_FDT};
+use baton_sel4::abi::baton::HEADER_BATON;
 use baton_sel4::abi::slots;
-use baton_sel4::{AsidControl, AsidPool, BootInfo, CNode, DomainSet, IrqControl, PageTable, Tcb};
+use baton_sel4::{
+    AsidControl, AsidPool, BootInfo, CNode, Capability, DomainSet, IrqControl, ObjectType, Page,
+    PageTable, Tcb,
+};
 
 /// The root task's capabilities, and what the kernel said about them.
 #[derive(Debug)]
@@ -73,6 +78,43 @@ impl Root {
             }
             rest = rest.get(length..)?;
         }
+    }
+
+    /// What the kernel below can do beyond seL4, one bit a feature: from a chunk that seL4's kernel does not add, so none on that.
+    pub fn features(&self) -> u64 {
+        let word = self.chunk(HEADER_BATON).and_then(|chunk| chunk.get(..8));
+        word.and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u64::from_le_bytes)
+    }
+
+    /// Ticks per second of the machine's clock (`rdtime`), from the device tree; 0 when that does not say.
+    pub fn timebase_hz(&self) -> u64 {
+        let mut found = None;
+        if let Some(tree) = self.device_tree() {
+            // What cannot be read of the tree says nothing.
+            let _ = tree.walk(|node| found = found.or(node.word("timebase-frequency")));
+        }
+        found.unwrap_or(0).into()
+    }
+
+    /// Adds `frames` frames of 2 MiB to the root task's heap, for good.
+    ///
+    /// # Errors
+    /// That memory or slots are used up, or the kernel refuses.
+    pub fn add_heap(
+        &self,
+        allocator: &mut Allocator,
+        window: &mut Window,
+        frames: u64,
+    ) -> Result<(), MapError> {
+        const FRAME_BITS: u64 = 21;
+        for _ in 0..frames {
+            let frame = Page::from_cptr(allocator.object(ObjectType::MegaPage, 0)?);
+            let mapped = window.map(allocator, frame, FRAME_BITS)?;
+            // SAFETY: the window gives addresses out once, and nobody else has the frame's capability.
+            unsafe { crate::heap::add(mapped.address() as usize, 1 << FRAME_BITS) };
+        }
+        Ok(())
     }
 
     /// The machine's device tree.

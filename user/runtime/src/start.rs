@@ -10,7 +10,7 @@ use crate::process::StartInfo;
 use crate::root::Root;
 use baton_sel4::abi::slots;
 use baton_sel4::{BootInfo, Tcb, ThreadArea};
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 
 /// Bytes of a root task's first stack.
 const STACK_BYTES: usize = 256 * 1024;
@@ -25,11 +25,13 @@ unsafe impl Sync for Stack {}
 static STACK: Stack = Stack(UnsafeCell::new([0; STACK_BYTES]));
 
 struct RootArea(UnsafeCell<ThreadArea>);
-// SAFETY: written once, by the initial thread in `start_root_task` before it starts any other; afterwards only read.
+// SAFETY: written once, by the initial thread in `start_root_task` before it starts any other; afterwards only read, but for the word
+// that is that thread's own.
 unsafe impl Sync for RootArea {}
 static ROOT_AREA: RootArea = RootArea(UnsafeCell::new(ThreadArea {
     ipc_buffer: 0,
     user: 0,
+    local: Cell::new(0),
 }));
 
 core::arch::global_asm!(
@@ -91,6 +93,7 @@ pub fn start_root_task(boot_info: usize, main: fn(Root) -> u16) -> ! {
         area.write(ThreadArea {
             ipc_buffer: info.ipc_buffer as usize,
             user: slots::INIT_THREAD_TCB as usize,
+            local: Cell::new(0),
         });
     }
     set_thread_area(area);
@@ -101,9 +104,15 @@ pub fn start_root_task(boot_info: usize, main: fn(Root) -> u16) -> ! {
 
 /// What [`process!`] calls: `start_info` is what the parent passed.
 pub fn start_process(start_info: usize, main: fn(&'static StartInfo) -> u64) -> ! {
-    // SAFETY: the parent maps the page for good and does not change it any more; all members are valid for every bit pattern.
+    // SAFETY: the parent maps the page for good and does not change it any more; all members are valid for every bit pattern, and what
+    // this process changes itself is a cell.
     let info = unsafe { &*(start_info as *const StartInfo) };
     set_thread_area(&raw const info.area as *mut ThreadArea);
+    let (heap, heap_bytes) = info.heap();
+    if heap_bytes != 0 {
+        // SAFETY: the parent mapped it for this process alone, and nothing else here knows the addresses.
+        unsafe { crate::heap::add(heap as usize, heap_bytes as usize) };
+    }
     console::use_parent(info.parent());
     panic::set_reporter(Some(info.parent()));
     let code = main(info);

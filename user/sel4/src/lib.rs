@@ -53,4 +53,6 @@ pub use ipc::{
 pub use irq::Trigger;
 pub use lane::{LaneShape, doorbell, park, signal_park};
 pub use raw::{IpcBuffer, ThreadArea, ipc_buffer, syscall_registers};
+#[cfg(target_arch = "riscv64")]
+pub use raw::{set_thread_local_word, thread_local_word};
 pub use tcb::Spaces;

@@ -6,6 +6,7 @@
 
 use baton_sel4_abi::message::ipc_buffer as layout;
 use baton_sel4_abi::{MSG_MAX_LENGTH, MSG_REGISTERS};
+use core::cell::Cell;
 
 /// What `tp` points to in each thread. The rest of the page is its owner's.
 #[repr(C)]
@@ -15,7 +16,38 @@ pub struct ThreadArea {
     pub ipc_buffer: usize,
     /// A word for whoever started the thread.
     pub user: usize,
+    /// A word for what the thread runs: see [`thread_local_word`]. Nobody else reads or writes it.
+    pub local: Cell<usize>,
 }
+
+/// The word of the calling thread's area that belongs to what the thread runs; 0 at first.
+#[cfg(target_arch = "riscv64")]
+#[inline(always)]
+pub fn thread_local_word() -> usize {
+    let word;
+    // SAFETY: `tp` points to this thread's ThreadArea (the crate's invariant), whose third word this is; only this thread uses it.
+    unsafe {
+        core::arch::asm!("ld {0}, 16(tp)", out(reg) word, options(nostack, readonly, preserves_flags));
+    }
+    word
+}
+
+/// Sets what [`thread_local_word`] returns on this thread.
+#[cfg(target_arch = "riscv64")]
+#[inline(always)]
+pub fn set_thread_local_word(word: usize) {
+    // SAFETY: as in `thread_local_word`; the word is a cell, so writing it through `tp` breaks no reference's promise.
+    unsafe {
+        core::arch::asm!("sd {0}, 16(tp)", in(reg) word, options(nostack, preserves_flags));
+    }
+}
+
+#[cfg(target_arch = "riscv64")]
+const _: () = {
+    assert!(core::mem::offset_of!(ThreadArea, ipc_buffer) == 0);
+    assert!(core::mem::offset_of!(ThreadArea, user) == 8);
+    assert!(core::mem::offset_of!(ThreadArea, local) == 16);
+};
 
 /// Registers of a system call: `a0` to `a5` on the way in, and on the way out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -66,6 +66,8 @@ impl Partner {
             asid_pool: root.asid_pool,
             cnode_size_bits: 6,
             stack_pages: 4,
+            heap_bytes: 0,
+            timebase_hz: 0,
             features: 0,
             arguments: &[MAILBOX],
             gifts: &[

@@ -140,6 +140,8 @@ fn start(
         asid_pool: root.asid_pool,
         cnode_size_bits: 6,
         stack_pages: 8,
+        heap_bytes: 0,
+        timebase_hz: 0,
         features: 0,
         arguments: &[role, FORBIDDEN],
         gifts: &[gift],

@@ -424,6 +424,8 @@ impl Env {
             asid_pool: self.root.asid_pool,
             cnode_size_bits: 6,
             stack_pages: 8,
+            heap_bytes: 0,
+            timebase_hz: 0,
             features: 0,
             arguments,
             gifts,
