@@ -424,6 +424,7 @@ impl<P: Platform> Local<P> {
         }
         if source_is_due {
             self.timer_turns.set(0);
+            self.platform.attend();
             source.attend(held);
         }
     }

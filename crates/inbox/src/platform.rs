@@ -40,6 +40,10 @@ pub trait Platform: Sized + 'static {
         false
     }
 
+    /// Looks after what this machine tells by other ways than lanes, such as arrivals and deaths that a broker noted in memory. Called
+    /// after each sleep and, while awake, every so many turns.
+    fn attend(&self) {}
+
     /// What [`Platform::set_current`] stored last on this thread; null at first.
     fn current() -> *const ();
 
@@ -51,4 +55,10 @@ pub trait Platform: Sized + 'static {
 pub trait Bell: Send + Sync + 'static {
     /// Wakes the consumer, or makes its next wait return at once. Never blocks.
     fn ring(&self);
+
+    /// Whether the connection that this bell belongs to was ended by whoever made it, and its memory perhaps replaced. Asked before a peer
+    /// is called corrupt for what was found there.
+    fn is_cut(&self) -> bool {
+        false
+    }
 }

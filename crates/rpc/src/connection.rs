@@ -11,8 +11,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use baton_executor::{Handle, NO_TASK};
 use baton_inbox::{
-    Band, Info, Kind, LaneReader, Link, LinkError, LinkParts, Platform, RegionLayout, SharedRing,
-    Status, Token,
+    Band, Bell, Info, Kind, LaneReader, Link, LinkError, LinkParts, Platform, RegionLayout,
+    SharedRing, Status, Token,
 };
 use baton_shm::{ReadRegion, Region};
 use baton_trace::Step;
@@ -244,7 +244,12 @@ impl<P: Platform> Connection<P> {
     }
 
     pub(crate) fn corrupt(&self, violation: Violation) {
-        self.fail(Failure::PeerCorrupt(violation));
+        // Where the broker has put zeros in the place of the peer's memory, what they say is nobody's fault.
+        self.fail(if self.bell.is_cut() {
+            Failure::PeerDied
+        } else {
+            Failure::PeerCorrupt(violation)
+        });
     }
 
     pub(crate) fn call_failure(&self) -> CallError {

@@ -80,6 +80,7 @@ mod credit;
 mod dispatcher;
 mod drain;
 mod dump;
+mod ending;
 mod error;
 mod node;
 mod port;

@@ -3,13 +3,10 @@
 use super::LinuxHandle;
 use crate::control::{ControlEvent, ListenerId};
 use crate::link::PeerLink;
-use crate::platform::Linux;
-use baton_rpc::{Connection, Failure, LANE_QUANTUM};
 use core::fmt::Write;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::{Context, Poll};
-use std::rc::Rc;
 
 /// Events shown with a dump while tracing is on.
 const RECENT_EVENTS: usize = 64;
@@ -24,8 +21,7 @@ pub(super) fn task(handle: LinuxHandle) -> impl Future<Output = ()> {
                 ControlEvent::Connected(link, listener) => connected(&handle, *link, listener),
                 ControlEvent::Died { own_bit, id, .. } => {
                     if let Some(connection) = inner.peers.connection(own_bit, id) {
-                        let handle = handle.clone();
-                        died(&handle, connection);
+                        inner.node.peer_died(&connection);
                     }
                 }
                 ControlEvent::Inspect { reply } => reply.send(text(&handle)),
@@ -71,41 +67,6 @@ fn connected(handle: &LinuxHandle, link: PeerLink, listener: ListenerId) {
             inner.last_refusal.set(Some(error));
         }
     }
-}
-
-/// A peer has gone. What it sent before is drained first, in turns of its own band; then the connection fails.
-fn died(handle: &LinuxHandle, connection: Rc<Connection<Linux>>) {
-    // An honest peer has no more messages out than credits; whoever goes on writing gets no more turns than that.
-    let messages = connection.credits().max(connection.granted()) as u32;
-    let turns = messages.div_ceil(LANE_QUANTUM) + 1;
-    let band = connection.band();
-    let failed = connection.clone();
-    let watch = handle.executor().watch();
-    let last_look = async move {
-        // Counted in turns, each of which drains the band's lanes once, and not in polls: a turn may poll a task often.
-        let end = watch.turns() + u64::from(turns);
-        while watch.turns() < end {
-            next_poll().await;
-        }
-        failed.fail(Failure::PeerDied);
-    };
-    let spawned = handle.executor().spawn_in(band, "last look", last_look);
-    if spawned.is_err() {
-        connection.fail(Failure::PeerDied);
-    }
-}
-
-/// Goes to the end of the ready queue once.
-async fn next_poll() {
-    let mut polled = false;
-    poll_fn(|context| {
-        if core::mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// The dump, with what happened last if that is recorded.
