@@ -1,0 +1,158 @@
+//! The machine below an inbox, in a process of Baton or seL4: the doorbell is the inbox's notification, and sleeping is waiting for it.
+//!
+//! A notification is sticky: a signal before the wait makes the wait return, and no sender can take another's back, for senders
+//! hold capabilities that may only signal.
+
+use crate::clock::Clock;
+use crate::notices::Notices;
+use crate::protocol::{ALARM, slots, state};
+use alloc::rc::Rc;
+use baton_inbox::{Bell, Platform, Publication, TailWord};
+use baton_sel4::{
+    Capability, Endpoint, Message, Notification, nb_send, set_thread_local_word, thread_local_word,
+    yield_now,
+};
+use baton_shm::ReadWord;
+use baton_sync::Ordering;
+use core::cell::Cell;
+use core::marker::PhantomData;
+
+/// A process of Baton or seL4, below one executor, with publication `U`. One core: publishing in a word beside the lane costs the
+/// fewest instructions.
+pub struct User<U: Publication = TailWord> {
+    notification: Notification,
+    broker: Endpoint,
+    clock: Clock,
+    notices: Rc<Notices>,
+    /// What the broker was last asked to signal at, in ticks; 0 for nothing.
+    alarm_ticks: Cell<u64>,
+    /// Whether the broker has a clock that can raise alarms, as far as is known.
+    has_alarms: Cell<bool>,
+    publication: PhantomData<U>,
+}
+
+/// The right to signal a process's notification.
+#[derive(Clone, Debug)]
+pub struct SignalBell {
+    notification: Notification,
+    /// The state word of the connection that the bell belongs to, and its value while that stands.
+    stands: Option<(ReadWord, u64)>,
+}
+
+impl SignalBell {
+    /// The bell of a connection whose state word reads `generation` and "stands" as long as that is so.
+    pub(crate) fn of_connection(
+        notification: Notification,
+        word: ReadWord,
+        generation: u64,
+    ) -> Self {
+        SignalBell {
+            notification,
+            stands: Some((word, state::word(generation, state::STANDS))),
+        }
+    }
+}
+
+impl Bell for SignalBell {
+    fn ring(&self) {
+        // Not `signal`: where the broker has taken the capability back already, that would be a fault, and this is nothing.
+        nb_send(self.notification.cptr(), &Message::new(0, &[]));
+    }
+
+    fn is_cut(&self) -> bool {
+        // Acquire: pairs with the broker's system calls between its store here and its changes of the connection's memory.
+        let stands = self.stands.as_ref();
+        stands.is_some_and(|(word, stands)| word.load(Ordering::Acquire) != *stands)
+    }
+}
+
+impl<U: Publication> User<U> {
+    pub(crate) fn new(broker: Endpoint, clock: Clock, notices: Rc<Notices>) -> Self {
+        User {
+            notification: Notification::new(slots::NOTIFICATION),
+            broker,
+            clock,
+            notices,
+            alarm_ticks: Cell::new(0),
+            has_alarms: Cell::new(true),
+            publication: PhantomData,
+        }
+    }
+
+    /// Waits for a signal or the deadline.
+    fn wait_until(&self, deadline_ns: u64) {
+        if self.now_ns() >= deadline_ns {
+            return;
+        }
+        let ticks = self.clock.ticks(deadline_ns);
+        if self.has_alarms.get() && self.alarm_ticks.get() != ticks {
+            let answer = self.broker.call(&Message::new(ALARM, &[ticks]));
+            self.has_alarms.set(answer.label() == 0);
+            self.alarm_ticks.set(ticks);
+        }
+        if self.has_alarms.get() {
+            self.notification.wait();
+            if self.now_ns() >= deadline_ns {
+                // It has gone off, or will for nothing.
+                self.alarm_ticks.set(0);
+            }
+            return;
+        }
+        // Nobody can wake us in time, so others have the core until it is.
+        while self.notification.poll() == 0 && self.now_ns() < deadline_ns {
+            yield_now();
+        }
+    }
+}
+
+impl<U: Publication> Platform for User<U> {
+    type Bell = SignalBell;
+    type Publication = U;
+
+    fn wait(&self, deadline_ns: Option<u64>) {
+        match deadline_ns {
+            Some(deadline_ns) => self.wait_until(deadline_ns),
+            None => {
+                self.notification.wait();
+            }
+        }
+    }
+
+    fn own_bell(&self) -> SignalBell {
+        SignalBell {
+            notification: self.notification,
+            stands: None,
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    fn spin_budget_ns(&self) -> u64 {
+        // There is one core: while we spin, nobody can do what we wait for.
+        0
+    }
+
+    fn spin_ended(&self, _spun_ns: u64, _found_work: bool) {}
+
+    fn yield_core(&self) -> bool {
+        yield_now();
+        true
+    }
+
+    #[inline]
+    fn attend(&self) {
+        self.notices.look();
+    }
+
+    #[inline]
+    fn current() -> *const () {
+        thread_local_word() as *const ()
+    }
+
+    #[inline]
+    fn set_current(current: *const ()) {
+        set_thread_local_word(current as usize);
+    }
+}
