@@ -94,7 +94,7 @@ pub const STAGES: &[Stage] = &[
     },
     Stage {
         name: "qemu",
-        about: "the test root task on each kernel, in QEMU",
+        about: "the test root tasks on each kernel, in QEMU",
         work: qemu,
     },
     Stage {
@@ -282,6 +282,10 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
             Err(error) => return not_run(error),
         };
         context.run(&mut boot)?;
+    }
+    for flavour in [Flavour::Release, Flavour::Debug] {
+        let (image, machine) = user::image_of(workspace, &bare, user::CONNECT, flavour)?;
+        context.run(&mut machine.boot(&image)?)?;
     }
     Ok(Outcome::Passed)
 }

@@ -21,8 +21,10 @@ pub const TEST: App<'_> = App("test");
 pub const BENCH: App<'_> = App("bench");
 /// What measures how long interrupts wait.
 pub const LATENCY: App<'_> = App("latency");
+/// The root task that proves the user platform.
+pub const CONNECT: App<'_> = App("connect");
 /// Those that carry the program of a process.
-pub const WITH_PROCESS: [App<'_>; 3] = [DEMO, TEST, BENCH];
+pub const WITH_PROCESS: [App<'_>; 4] = [DEMO, TEST, BENCH, CONNECT];
 
 /// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
