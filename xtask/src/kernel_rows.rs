@@ -160,7 +160,7 @@ pub struct Reported {
 }
 
 /// Reads what the benchmark root task has printed: rows between a line that begins and one that ends and counts them. Behind the columns of
-/// a row stand the least and the most of its samples, how many were kept and dropped, and the timer interrupts in that time.
+/// a row stand the least and the most of its samples, how many were kept and dropped, and how many timer interrupts can have changed.
 ///
 /// # Errors
 /// What is missing or wrong; then no row is to be believed.
@@ -173,9 +173,9 @@ pub fn parse_report(output: &str) -> Result<Vec<Reported>, String> {
     for line in lines {
         let columns: Vec<&str> = line.split(',').collect();
         match columns.as_slice() {
-            ["row", row @ .., least, most, kept, dropped, ticks] => {
+            ["row", row @ .., least, most, kept, dropped, explained] => {
                 let row = Row::from_columns(row).map_err(|reason| format!("`{line}`: {reason}"))?;
-                let spread = repeats(&row, [least, most, kept, dropped, ticks])
+                let spread = repeats(&row, [least, most, kept, dropped, explained])
                     .map_err(|reason| format!("`{line}`: {reason}"))?;
                 rows.push(Reported { row, spread });
             }
@@ -198,21 +198,21 @@ pub fn parse_report(output: &str) -> Result<Vec<Reported>, String> {
     ))
 }
 
-/// Whether the samples behind a row repeat, and the least and the most of them. A sample that a timer interrupt has hit is longer and was dropped, so no more can have been
-/// dropped than there were interrupts.
+/// Whether the samples behind a row repeat, and the least and the most of them. A sample that a timer interrupt has hit differs from the others and was dropped, so no more can have been
+/// dropped than interrupts explain.
 fn repeats(row: &Row, columns: [&&str; 5]) -> Result<(f64, f64), String> {
-    let [least, most, kept, dropped, ticks] = columns.map(|column| column.parse::<f64>());
-    let (Ok(least), Ok(most), Ok(kept), Ok(dropped), Ok(ticks)) =
-        (least, most, kept, dropped, ticks)
+    let [least, most, kept, dropped, explained] = columns.map(|column| column.parse::<f64>());
+    let (Ok(least), Ok(most), Ok(kept), Ok(dropped), Ok(explained)) =
+        (least, most, kept, dropped, explained)
     else {
         return Err("its samples are not in numbers".to_owned());
     };
     if kept < 1.0 {
         return Err("no sample is left".to_owned());
     }
-    if dropped > ticks {
+    if dropped > explained {
         return Err(format!(
-            "{dropped} samples are longer than the others, but only {ticks} timer interrupts can have come: it does not repeat"
+            "{dropped} samples differ from the others, but timer interrupts can have changed only {explained}: it does not repeat"
         ));
     }
     if !(least..=most).contains(&row.value) {

@@ -187,20 +187,26 @@ pub fn table(rows: &Rows) -> String {
             verdict.words()
         );
     }
-    for (workload, metrics) in SIZES {
-        for metric in metrics {
-            let Some(ours) = rows.get(workload, "release", metric) else {
-                continue;
-            };
-            let theirs = rows.get(workload, &format!("{UPSTREAM}release"), metric);
-            let _ = write!(text, "{workload:<18} {metric:<12} {ours:>9}");
-            let _ = match theirs {
-                Some(theirs) if theirs > 0.0 => {
-                    writeln!(text, " {theirs:>9} {:<9} {:>6.2}", "", ours / theirs)
-                }
-                _ => writeln!(text, " {:>9}", "-"),
-            };
-        }
+    let requests = REQUESTS
+        .iter()
+        .flat_map(|&workload| SYNC.map(|variant| (workload, variant, "instructions", variant)));
+    let sizes = SIZES.iter().flat_map(|&(workload, metrics)| {
+        metrics
+            .iter()
+            .map(move |&metric| (workload, "release", metric, metric))
+    });
+    for (workload, variant, metric, shown) in requests.chain(sizes) {
+        let Some(ours) = rows.get(workload, variant, metric) else {
+            continue;
+        };
+        let theirs = rows.get(workload, &format!("{UPSTREAM}{variant}"), metric);
+        let _ = write!(text, "{workload:<18} {shown:<12} {ours:>9}");
+        let _ = match theirs {
+            Some(theirs) if theirs > 0.0 => {
+                writeln!(text, " {theirs:>9} {:<9} {:>6.2}", "", ours / theirs)
+            }
+            _ => writeln!(text, " {:>9}", "-"),
+        };
     }
     let _ = writeln!(text, "{}", count(&figures));
     text
@@ -254,28 +260,54 @@ pub fn markdown_count(rows: &Rows) -> String {
     count(&figures(rows))
 }
 
+/// Requests of several processes as a table for a page.
+pub fn markdown_requests(rows: &Rows) -> String {
+    let mut text = String::from("| workload |");
+    for variant in SYNC {
+        let _ = write!(text, " `{variant}` | seL4 | ratio |");
+    }
+    text += "\n| --- |";
+    text += &" ---: | ---: | ---: |".repeat(SYNC.len());
+    text.push('\n');
+    for workload in REQUESTS {
+        let _ = write!(text, "| `{workload}` |");
+        for variant in SYNC {
+            text += &cells(rows, workload, variant, "instructions");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Our figure, upstream's, and the ratio, as cells of a table.
+fn cells(rows: &Rows, workload: &str, variant: &str, metric: &str) -> String {
+    let ours = rows.get(workload, variant, metric);
+    let theirs = rows.get(workload, &format!("{UPSTREAM}{variant}"), metric);
+    let ratio = ours.zip(theirs).filter(|(_, theirs)| *theirs > 0.0);
+    let ratio = ratio.map(|(ours, theirs)| format!("{:.2}", ours / theirs));
+    let number = |value: Option<f64>| value.map(|value| value.to_string());
+    [number(ours), number(theirs), ratio]
+        .map(|cell| format!(" {} |", cell.unwrap_or_default()))
+        .concat()
+}
+
 /// Sizes and boot as a table for a page.
 pub fn markdown_sizes(rows: &Rows) -> String {
     let mut text = String::from("| | Baton | seL4 | ratio |\n| --- | ---: | ---: | ---: |\n");
     for (workload, metrics) in SIZES {
         for metric in metrics {
-            let ours = rows.get(workload, "release", metric);
-            let theirs = rows.get(workload, &format!("{UPSTREAM}release"), metric);
-            let ratio = ours.zip(theirs).filter(|(_, theirs)| *theirs > 0.0);
-            let ratio = ratio.map(|(ours, theirs)| format!("{:.2}", ours / theirs));
             let _ = write!(text, "| `{workload}`, {metric} |");
-            for cell in [
-                ours.map(|n| n.to_string()),
-                theirs.map(|n| n.to_string()),
-                ratio,
-            ] {
-                let _ = write!(text, " {} |", cell.unwrap_or_default());
-            }
+            text += &cells(rows, workload, "release", metric);
             text.push('\n');
         }
     }
     text
 }
+
+/// Requests of several processes to one.
+pub const REQUESTS: [&str; 3] = ["request", "request_4", "request_6"];
+/// Their variants.
+pub const SYNC: [&str; 5] = ["sync_s1", "sync_s2", "sync_s4", "sync_s8", "sync_s16"];
 
 /// What is compared without a target.
 const SIZES: [(&str, &[&str]); 2] = [
@@ -339,5 +371,17 @@ line("Of 5 figures").starts_with("Of 5 figures, 2 are at most seL4's, 1 of them 
         let (list, _) = list.split_once("];").expect("its end");
         let theirs: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
         assert_eq!(theirs, WORKLOADS.map(|workload| workload.name));
+
+        let source = fs::read_to_string(root.join("user/apps/bench/src/senders.rs"));
+        let source = source.expect("the senders");
+        let list = |begin: &str| {
+            let (_, list) = source.split_once(begin).expect("the list");
+            let (list, _) = list.split_once("];\n").expect("its end");
+            let (_, list) = list.split_once(" = [").expect("its beginning");
+            let names = list.split('"').skip(1).step_by(2);
+            names.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(list("pub const REQUESTS"), REQUESTS);
+        assert_eq!(list("pub const VARIANTS"), SYNC);
     }
 }

@@ -23,7 +23,8 @@ mod summary;
 
 #[cfg(target_arch = "riscv64")]
 pub use loops::{
-    answer_signals, call_repeatedly, serve, signal_and_wait, yield_forever, yield_repeatedly,
+    answer_signals, call_forever, call_repeatedly, serve, serve_repeatedly, signal_and_wait,
+    yield_forever, yield_repeatedly,
 };
 pub use mailbox::Mailbox;
 #[cfg(target_arch = "riscv64")]

@@ -86,6 +86,71 @@ pub fn serve(fpu: Fpu, endpoint: u64, info: u64) -> ! {
     with_fpu!(fpu, repeat)
 }
 
+/// Calls `endpoint` with `info` for ever. 3 instructions a round beside the system call (4 with floating point).
+pub fn call_forever(fpu: Fpu, endpoint: u64, info: u64) -> ! {
+    macro_rules! repeat {
+        ($use:literal) => {
+            // SAFETY: as in `serve`.
+            unsafe {
+                asm!(
+                    "2:",
+                    "mv   a0, s2",
+                    "mv   a1, s3",
+                    "ecall",
+                    $use,
+                    "j    2b",
+                    in("s2") endpoint,
+                    in("s3") info,
+                    in("a7") Syscall::Call.number(),
+                    options(noreturn, nostack),
+                )
+            }
+        };
+    }
+    with_fpu!(fpu, repeat)
+}
+
+/// Answers `rounds` calls of `endpoint`, at least one, with `info` and the words that came, each time receiving the next; the caller has received
+/// the first, and the last that is received is answered by the next such loop. Returns the instructions of all. The server has 4 instructions a
+/// round beside the system call (5 when it uses floating point).
+pub fn serve_repeatedly(fpu: Fpu, endpoint: u64, info: u64, rounds: u64) -> u64 {
+    let (start, end): (u64, u64);
+    macro_rules! repeat {
+        ($use:literal) => {
+            // SAFETY: as in `call_repeatedly`.
+            unsafe {
+                asm!(
+                    "rdinstret {start}",
+                    "2:",
+                    "mv   a0, {endpoint}",
+                    "mv   a1, {info}",
+                    "ecall",
+                    $use,
+                    "addi {rounds}, {rounds}, -1",
+                    "bgtz {rounds}, 2b",
+                    "rdinstret {end}",
+                    start = out(reg) start,
+                    end = lateout(reg) end,
+                    endpoint = in(reg) endpoint,
+                    info = in(reg) info,
+                    rounds = inout(reg) rounds as i64 => _,
+                    in("a7") Syscall::ReplyRecv.number(),
+                    out("a0") _,
+                    out("a1") _,
+                    inout("a2") 0_u64 => _,
+                    inout("a3") 0_u64 => _,
+                    inout("a4") 0_u64 => _,
+                    inout("a5") 0_u64 => _,
+                    out("ft0") _,
+                    options(nostack),
+                )
+            }
+        };
+    }
+    with_fpu!(fpu, repeat);
+    end - start
+}
+
 /// Yields `rounds` times, at least once; returns the instructions of all. 2 a round beside the system call (3 with floating point).
 pub fn yield_repeatedly(fpu: Fpu, rounds: u64) -> u64 {
     let (start, end): (u64, u64);

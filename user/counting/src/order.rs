@@ -9,10 +9,13 @@ pub const YIELD: u64 = 3;
 /// Label: wait for signals, and answer each with one.
 pub const WAIT: u64 = 4;
 
+/// Label: call the service all the time; word 1 is the message info of the calls.
+pub const CALL: u64 = 5;
+
 /// Word of an order: 1 if the side is to use floating point.
 pub const USES_FPU: usize = 0;
-/// Word of [`SERVE`]: message info of the answers.
-pub const ANSWER: usize = 1;
+/// Word of [`SERVE`] and [`CALL`]: message info of what is sent.
+pub const INFO: usize = 1;
 
 /// Word of the mailbox: the counter behind the system call that received.
 pub const CAME: usize = 0;

@@ -4,8 +4,8 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-use baton_counting::order::{ANSWER, CAME, LEFT, SERVE, SERVE_COUNTING, USES_FPU, WAIT, YIELD};
-use baton_counting::{Fpu, Mailbox, answer_signals, call, serve, yield_forever};
+use baton_counting::order::{CALL, CAME, INFO, LEFT, SERVE, SERVE_COUNTING, USES_FPU, WAIT, YIELD};
+use baton_counting::{Fpu, Mailbox, answer_signals, call, call_forever, serve, yield_forever};
 use baton_runtime::StartInfo;
 use baton_runtime::sel4::abi::Syscall;
 use baton_runtime::sel4::{Capability, Endpoint, Notification};
@@ -24,8 +24,9 @@ fn main(info: &'static StartInfo) -> u64 {
         Fpu::Use
     };
     match order.label() {
-        SERVE => serve(fpu, service.cptr(), order.word(ANSWER)),
+        SERVE => serve(fpu, service.cptr(), order.word(INFO)),
         SERVE_COUNTING => serve_counting(fpu, service, mailbox(info)),
+        CALL => call_forever(fpu, service.cptr(), order.word(INFO)),
         YIELD => yield_forever(fpu),
         WAIT => answer_signals(fpu, signals.cptr(), answers.cptr()),
         other => panic!("there is no order {other}"),

@@ -9,14 +9,16 @@ mod arguments;
 mod partner;
 mod report;
 mod sample;
+mod senders;
 mod workloads;
 
 use arguments::Arguments;
 use baton_counting::Fpu;
 use baton_runtime::process::SpawnError;
 use baton_runtime::sel4::abi::TCB_FLAG_FPU_DISABLED;
-use baton_runtime::{Root, Window, device, println};
-use workloads::{Bench, WORKLOADS};
+use baton_runtime::{Allocator, Root, Window, device, println};
+use senders::{REQUESTS, Senders};
+use workloads::{Bench, PRIORITY, WORKLOADS};
 
 baton_runtime::root_task!(main);
 
@@ -53,12 +55,14 @@ fn main(root: Root) -> u16 {
 
 fn measure(
     root: &Root,
-    allocator: baton_runtime::Allocator,
-    window: Window,
+    mut allocator: Allocator,
+    mut window: Window,
     arguments: &Arguments<'_>,
     booted: u64,
 ) -> Result<(), SpawnError> {
-    let mut bench = Bench::prepare(root, allocator, window, arguments.rounds)?;
+    let listener = partner::watch(root, &mut allocator, &mut window, PRIORITY)?;
+    let rounds = arguments.rounds;
+    let mut bench = Bench::prepare(root, &mut allocator, &mut window, listener, rounds)?;
     report::begin();
     let mut rows = 0;
     if let Some(entered) = arguments.kernel_entered {
@@ -80,6 +84,23 @@ fn measure(
                 let mut samples = bench.run(workload, fpu)?;
                 report::row(workload.name, variant, samples.rounds, &samples.summary());
                 rows += 1;
+            }
+        }
+    }
+    let wanted = |requests: &&(&str, u64)| arguments.wants_workload(requests.0);
+    let variants = senders::VARIANTS.map(|(name, _)| name);
+    if REQUESTS.iter().any(|requests| wanted(&requests))
+        && variants.iter().any(|name| arguments.wants_variant(name))
+    {
+        bench.set_flags(0, TCB_FLAG_FPU_DISABLED)?;
+        let senders = Senders::make(root, &mut allocator, &mut window, listener, rounds)?;
+        for (name, words) in REQUESTS.iter().filter(wanted) {
+            for (variant, count) in senders::VARIANTS {
+                if arguments.wants_variant(variant) {
+                    let mut samples = senders.run(*words, count)?;
+                    report::row(name, variant, samples.rounds, &samples.summary());
+                    rows += 1;
+                }
             }
         }
     }

@@ -37,7 +37,7 @@ pub struct Partner {
 }
 
 impl Partner {
-    /// Makes it; it does not run yet.
+    /// Makes it; it does not run yet. Its end is reported to `listener`.
     ///
     /// # Errors
     /// That memory or slots are used up, or the kernel refuses.
@@ -45,11 +45,26 @@ impl Partner {
         root: &Root,
         allocator: &mut Allocator,
         window: &mut Window,
+        listener: Endpoint,
+        priority: u64,
+    ) -> Result<Self, SpawnError> {
+        let service = allocator.make::<Endpoint>()?;
+        Self::make_for(root, allocator, window, listener, service, priority)
+    }
+
+    /// As [`Partner::make`], with a service that others have, too.
+    ///
+    /// # Errors
+    /// As [`Partner::make`].
+    pub fn make_for(
+        root: &Root,
+        allocator: &mut Allocator,
+        window: &mut Window,
+        listener: Endpoint,
+        service: Endpoint,
         priority: u64,
     ) -> Result<Self, SpawnError> {
         let control = allocator.make::<Endpoint>()?;
-        let listener = allocator.make::<Endpoint>()?;
-        let service = allocator.make::<Endpoint>()?;
         let signals = allocator.make::<Notification>()?;
         let answers = allocator.make::<Notification>()?;
         let gift = |from| Gift {
@@ -78,7 +93,6 @@ impl Partner {
             ],
         };
         let process = Process::make(allocator, window, &config)?;
-        watch(root, allocator, window, listener, priority)?;
         let page = allocator.make::<Page>()?;
         let ours = window.map(allocator, page, 12)?;
         let theirs = allocator.copy_of(page)?;
@@ -125,15 +139,18 @@ impl Partner {
     }
 }
 
-/// Starts a thread that ends the machine with a report if the other side stops by itself. It waits before anything is measured, for with
+/// Starts a thread that ends the machine with a report if an other side stops by itself, and returns where it listens. It waits before anything is measured, for with
 /// a thread that is ready kernels take other ways.
-fn watch(
+///
+/// # Errors
+/// As [`Partner::make`].
+pub fn watch(
     root: &Root,
     allocator: &mut Allocator,
     window: &mut Window,
-    listener: Endpoint,
     priority: u64,
-) -> Result<(), SpawnError> {
+) -> Result<Endpoint, SpawnError> {
+    let listener = allocator.make::<Endpoint>()?;
     let config = ThreadConfig {
         fault_endpoint: 0,
         cspace: root.cnode,
@@ -147,7 +164,7 @@ fn watch(
     thread.start(report_end, [listener.cptr(), 0, 0])?;
     // Of one priority with this thread: it now runs until it waits.
     yield_now();
-    Ok(())
+    Ok(listener)
 }
 
 extern "C" fn report_end(listener: u64, _: u64, _: u64) {

@@ -1,7 +1,7 @@
 //! What is printed for `cargo xtask bench qemu`: a line that begins, rows, and a line that ends and says how many rows there were, so
 //! that a report that was cut off is not taken for a whole one.
 //!
-//! `row,WORKLOAD,VARIANT,OUTSTANDING,METRIC,VALUE,UNIT,LEAST,MOST,KEPT,DROPPED,TICKS`
+//! `row,WORKLOAD,VARIANT,OUTSTANDING,METRIC,VALUE,UNIT,LEAST,MOST,KEPT,DROPPED,EXPLAINED`
 
 use baton_counting::Summary;
 use baton_runtime::println;
@@ -25,7 +25,7 @@ pub fn row(workload: &str, variant: &str, rounds: u64, summary: &Summary) {
         Hundredths(summary.most * 100 / rounds),
         summary.kept,
         summary.dropped,
-        summary.ticks,
+        summary.explained,
     );
 }
 

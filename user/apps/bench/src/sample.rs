@@ -13,6 +13,8 @@ pub struct Samples {
     count: usize,
     /// Rounds in each sample.
     pub rounds: u64,
+    /// Samples that one timer interrupt can change.
+    hit: u64,
     started: u64,
     ended: u64,
 }
@@ -20,11 +22,18 @@ pub struct Samples {
 impl Samples {
     /// Begins, with that many rounds in each sample.
     pub fn begin(rounds: u64) -> Self {
+        Self::begin_among_several(rounds, 1)
+    }
+
+    /// As [`Samples::begin`], where a timer interrupt can change so many samples: if it ends a time slice and so changes the order of
+    /// several threads, that also shows in the sample behind it.
+    pub fn begin_among_several(rounds: u64, hit: u64) -> Self {
         let now = time();
         Self {
             values: [0; MAX_ROUNDS],
             count: 0,
             rounds,
+            hit,
             started: now,
             ended: now,
         }
@@ -49,6 +58,6 @@ impl Samples {
     /// What is left of them when those that a timer interrupt has hit are taken out.
     pub fn summary(&mut self) -> Summary {
         let values = self.values.get_mut(..self.count).unwrap_or_default();
-        summarize(values, self.ended - self.started)
+        summarize(values, self.ended - self.started, self.hit)
     }
 }

@@ -30,7 +30,7 @@ pub struct Workload {
 type Work = fn(&mut Bench, Fpu, &mut Samples) -> Result<(), Error>;
 
 /// Rounds in a sample of a loop.
-const LOOP: u64 = 10;
+pub const LOOP: u64 = 10;
 
 /// All workloads, in the order of the results.
 pub const WORKLOADS: &[Workload] = &[
@@ -67,8 +67,8 @@ const fn repeated(name: &'static str, work: Work) -> Workload {
     }
 }
 
-/// Both sides have this priority, the highest: nothing else runs.
-const PRIORITY: u64 = 255;
+/// All sides have this priority, the highest: nothing else runs.
+pub const PRIORITY: u64 = 255;
 
 /// What the workloads need.
 pub struct Bench {
@@ -94,13 +94,14 @@ impl Bench {
     /// That memory or slots are used up, or the kernel refuses.
     pub fn prepare(
         root: &Root,
-        mut allocator: Allocator,
-        mut window: Window,
+        allocator: &mut Allocator,
+        window: &mut Window,
+        listener: Endpoint,
         rounds: usize,
     ) -> Result<Self, SpawnError> {
-        let partner = Partner::make(root, &mut allocator, &mut window, PRIORITY)?;
+        let partner = Partner::make(root, allocator, window, listener, PRIORITY)?;
         let page = allocator.make::<Page>()?;
-        let mapped = window.map(&mut allocator, page, 12)?;
+        let mapped = window.map(allocator, page, 12)?;
         let address = mapped.address();
         mapped.unmap(page)?;
         Ok(Self {
