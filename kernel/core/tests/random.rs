@@ -199,6 +199,7 @@ fn random_system_calls_leave_all_records_in_order() {
                 break;
             }
             toys.step(&mut random);
+            toys.world.fake.check();
         }
     }
 }

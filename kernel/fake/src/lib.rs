@@ -117,7 +117,7 @@ impl Fake {
         }
     }
 
-    /// Looks whether all the kernel's records are in order; done after every entry of a user.
+    /// Looks whether all the kernel's records are in order; done after every interrupt and exception.
     ///
     /// # Panics
     /// If they are not.

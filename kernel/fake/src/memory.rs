@@ -9,12 +9,17 @@ pub const RAM_START: u64 = 0x8020_0000;
 /// Size of it (bytes).
 pub const RAM_BYTES: u64 = 0x0400_0000 - 0x20_0000;
 
+/// Alignment of the RAM (bytes): the largest of an object.
+const ALIGNMENT: usize = 4096;
+
 /// The allocation that plays the RAM.
 pub(crate) struct Backing(NonNull<u8>);
 
+/// Larger than the RAM, so that it can be aligned within: memory that is to be clear and has no alignment of its own comes from
+/// the system untouched, and what a test does not use costs nothing.
 fn layout() -> Layout {
     // Both numbers are constants for which this holds.
-    Layout::from_size_align(RAM_BYTES as usize, 4096).expect("a valid layout")
+    Layout::from_size_align(RAM_BYTES as usize + ALIGNMENT, 1).expect("a valid layout")
 }
 
 impl Backing {
@@ -26,9 +31,12 @@ impl Backing {
 
     /// The memory as the kernel sees it. [`crate::Fake`] keeps both together, the allocation longer.
     pub(crate) fn memory(&self) -> Memory {
-        // SAFETY: the allocation has that size and alignment, lives as long as `Backing`, which `Fake` drops after
-        // the `Memory`, and nothing else points into it.
-        unsafe { Memory::new(Paddr::new(RAM_START), RAM_BYTES, self.0) }
+        let gap = self.0.align_offset(ALIGNMENT);
+        // SAFETY: the gap is smaller than the alignment, and the allocation is larger than the RAM by that.
+        let start = unsafe { self.0.add(gap) };
+        // SAFETY: from there on the allocation has that size and alignment, lives as long as `Backing`, which `Fake` drops
+        // after the `Memory`, and nothing else points into it.
+        unsafe { Memory::new(Paddr::new(RAM_START), RAM_BYTES, start) }
     }
 }
 
