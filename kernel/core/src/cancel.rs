@@ -18,6 +18,7 @@
 use crate::endpoint::WaitQueue;
 use crate::endpoint::queue_state::{MASK, SEND};
 use crate::error::Preempted;
+use crate::fault::forget_fault;
 use crate::machine::Machine;
 use crate::state::Kernel;
 use crate::tcb::{LAST_TO_CANCEL, LOOKED_AT, ThreadState};
@@ -123,6 +124,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     fn send_away(self, queue: WaitQueue<'m>, tcb: &'m Tcb) {
         self.leave(queue, tcb);
+        forget_fault(tcb);
         self.set_state(tcb, ThreadState::RESTART);
         self.enqueue(tcb);
     }

@@ -121,6 +121,11 @@ impl Fault {
     }
 }
 
+/// A thread that goes on has no fault any more: else its next message would arrive as that fault.
+pub(crate) fn forget_fault(tcb: &Tcb) {
+    tcb.fault[0].set(0);
+}
+
 /// Two words: kind, bits left and bits found in bytes of the first; the guard in the second.
 fn store_lookup_failure(tcb: &Tcb, failure: LookupFailure) {
     let (bits_left, bits_found, guard) = match failure {

@@ -1,6 +1,7 @@
 //! Threads: their states, and stopping and starting them.
 
 use crate::cap::Cap;
+use crate::fault::forget_fault;
 use crate::machine::Machine;
 use crate::state::Kernel;
 use baton_kernel_mem::{Notification, Paddr, Tcb, reg, tcb_slot};
@@ -126,6 +127,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 let endpoint = Paddr::new(tcb.blocking_object.get());
                 self.leave_cancellation(tcb);
                 self.leave_endpoint(tcb, self.mem.get(endpoint));
+                forget_fault(tcb);
                 self.set_state(tcb, ThreadState::INACTIVE);
             }
             ThreadState::BLOCKED_ON_NOTIFICATION => {
@@ -134,7 +136,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 self.set_state(tcb, ThreadState::INACTIVE);
             }
             ThreadState::BLOCKED_ON_REPLY => {
-                tcb.fault[0].set(0);
+                forget_fault(tcb);
                 if let Some(caller) = self.next_slot(&tcb.slots[tcb_slot::REPLY]) {
                     self.delete_reply(caller);
                 }

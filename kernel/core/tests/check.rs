@@ -98,3 +98,9 @@ fn queues_that_lie_are_found() {
     });
     assert!(said.contains("does not wait there"), "{said}");
 }
+
+#[test]
+fn a_fault_that_nobody_will_answer_is_found() {
+    let said = broken(|world| world.fake.current().fault[0].set(5));
+    assert!(said.contains("has a fault"), "{said}");
+}

@@ -196,3 +196,49 @@ fn a_fault_waits_for_a_handler_that_is_busy() {
     let got = world.got();
     assert_eq!((got.info.label(), got.words[1]), (VM, 0x8888));
 }
+
+/// A thread whose fault waits for a handler, and the root task, which runs.
+fn waiting_to_fault() -> (World, u64, Thread) {
+    let world = World::new();
+    let endpoint = world.endpoint();
+    let thread = world.thread_with_handler(TOP, endpoint);
+    world.start(thread);
+    world.yield_now();
+    world.assert_runs(thread);
+    let (access, vaddr) = (Access::Load, 0x7000_1234);
+    world.fake.fault(PageFault { access, vaddr });
+    assert!(!world.runs(thread));
+    (world, endpoint, thread)
+}
+
+/// Lets the thread send a message to the root task, which must arrive as such.
+fn send_from(world: &World, thread: Thread) {
+    let endpoint = world.endpoint();
+    world.recv(endpoint);
+    world.assert_runs(thread);
+    world.call(endpoint, 77, &[1, 2]);
+    let got = world.got();
+    assert_eq!((got.info.label(), &got.words[..]), (77, &[1, 2][..]));
+}
+
+#[test]
+fn a_thread_that_is_resumed_before_its_fault_was_heard_of_has_none() {
+    for slow_only in [false, true] {
+        let (world, _, thread) = waiting_to_fault();
+        world.fake.set_slow_only(slow_only);
+        world
+            .invoke(thread.cap, Label::TcbResume, &[], &[])
+            .expect("resuming");
+        send_from(&world, thread);
+    }
+}
+
+#[test]
+fn a_thread_whose_fault_lost_its_endpoint_has_none() {
+    for slow_only in [false, true] {
+        let (world, endpoint, thread) = waiting_to_fault();
+        world.fake.set_slow_only(slow_only);
+        world.delete(endpoint);
+        send_from(&world, thread);
+    }
+}
