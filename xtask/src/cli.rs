@@ -20,7 +20,8 @@ Commands:
                           and what could not run here.
       --list              List the stages.
       --only NAME         Run this stage only; may be given several times.
-      --long              Run the long versions (10000 kills, 10^9 hostile writes, an hour of fuzzing).
+      --long              Run the long versions (10000 kills, 10^9 hostile writes, 10^7 system calls against
+                          the model, an hour of fuzzing).
       --seed N            Start the random stages here, to repeat an earlier run. Short runs start at 1,
                           long ones anywhere; the summary says where.
   bench linux             Measure, and write linux.csv and plots to target/bench. Prints which targets

@@ -113,6 +113,11 @@ pub const STAGES: &[Stage] = &[
         work: property,
     },
     Stage {
+        name: "model",
+        about: "the kernel against a model of its API, call by call",
+        work: model,
+    },
+    Stage {
         name: "hostile",
         about: "a second process writes arbitrary words to all it may write",
         work: hostile,
@@ -361,6 +366,20 @@ fn property(context: &Context) -> Result<Outcome, Error> {
         command.args(["--package", &library]);
     }
     context.run(command.env("BATON_CASES", cases.to_string()))?;
+    Ok(Outcome::Passed)
+}
+
+/// The kernel on a machine in ordinary memory, and a model beside it.
+fn model(context: &Context) -> Result<Outcome, Error> {
+    let calls = context.by_length(200_000, 10_000_000);
+    let args = ["test", "--release", "--package", "baton-kernel-core"];
+    let mut command = context.workspace.cargo(args);
+    // What it prints says how far it has come, and which calls were made how often.
+    command.args(["--test", "model", "--", "--nocapture"]);
+    command
+        .env("BATON_CALLS", calls.to_string())
+        .env("BATON_SEED", context.seed.to_string());
+    context.run(&mut command)?;
     Ok(Outcome::Passed)
 }
 

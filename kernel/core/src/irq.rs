@@ -75,6 +75,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
         state.map_or(state::INACTIVE, |state| state.get())
     }
 
+    /// Whether a user's handler has the interrupt.
+    #[cfg(feature = "check")]
+    pub(crate) fn irq_is_handled(self, irq: u64) -> bool {
+        matches!(self.irq_state(irq), state::LEVEL | state::EDGE)
+    }
+
     fn set_irq_state(self, irq: u64, to: u8) {
         let index = usize::try_from(irq).ok();
         if let Some(state) = index.and_then(|index| self.core.irq_states.get(index)) {

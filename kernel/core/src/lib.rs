@@ -48,6 +48,8 @@ mod tcb;
 mod tcb_decode;
 mod transfer;
 mod untyped;
+#[cfg(feature = "check")]
+pub mod view;
 mod vspace;
 
 pub use baton_kernel_mem as mem;
