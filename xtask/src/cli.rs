@@ -15,7 +15,8 @@ Commands:
                           user/apps. Without one the demo, which starts two processes, lets them talk, catches
                           a fault and powers off. Takes the options of `image`, too.
   run linux [-- ARGS]     Build and run the demo on Linux: a key-value service and its clients, each a process
-                          of its own. ARGS go to the demo; `-- --help` lists them.
+                          of its own. Leaves a trace for ui.perfetto.dev and a picture of one request in
+                          target/run. ARGS go to the demo; `-- --help` lists them.
   test                    Run all tests, stage by stage, and print a table of what passed, what failed
                           and what could not run here.
       --list              List the stages.

@@ -27,6 +27,7 @@ mod plot;
 mod process;
 mod qemu;
 mod results;
+mod show;
 mod stages;
 mod targets;
 mod test;
@@ -67,10 +68,7 @@ fn act(action: Action) -> Result<(), Error> {
     match action {
         Action::Help => Ok(()),
         Action::Run(options) => image::boot(&workspace, &options),
-        Action::RunLinux(rest) => {
-            let demo = workspace.build_release("baton-demos", "kv-demo")?;
-            run(Command::new(demo).args(rest))
-        }
+        Action::RunLinux(rest) => show::linux(&workspace, &rest),
         Action::Test(options) => test::test(&workspace, &options),
         Action::BenchLinux(options) => bench::bench_linux(&workspace, &options),
         Action::BenchLatency(options) => kernel_latency::bench_latency(&workspace, &options),

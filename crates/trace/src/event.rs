@@ -70,6 +70,11 @@ impl Step {
         Step::ALL.get(usize::from(number)).copied()
     }
 
+    /// The step of this name, or `None` when there is none.
+    pub fn from_name(name: &str) -> Option<Step> {
+        Step::ALL.iter().copied().find(|step| step.name() == name)
+    }
+
     /// The number of the step: what [`Step::decode`] takes.
     pub const fn number(self) -> u8 {
         self as u8
@@ -129,6 +134,14 @@ mod tests {
                 (usize::from(number) < 19).then_some(number)
             );
         }
+    }
+
+    #[test]
+    fn names_and_steps_match() {
+        for step in Step::ALL {
+            assert_eq!(Step::from_name(step.name()), Some(*step));
+        }
+        assert_eq!(Step::from_name("Submit"), None);
     }
 
     #[test]

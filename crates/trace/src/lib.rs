@@ -7,18 +7,19 @@
 //! that is torn or half overwritten. All memory is allocated when the ring is made.
 //!
 //! Neighbours: `baton-executor` and `baton-rpc` record; their `dump` and the host's commands format snapshots by
-//! [`write_text`] and [`write_chrome_json`].
+//! [`write_text`]. What [`write_lines`] has written, by whatever way it comes to the host, `baton-timeline` joins with the
+//! recordings of other processes.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
-mod chrome;
 mod event;
+mod lines;
 mod ring;
 mod text;
 
-pub use chrome::{JoinError, Names, NumberedNames, Requester, join_chrome_json, write_chrome_json};
 pub use event::{Event, Step};
+pub use lines::{End, Line, LineError, MARK, Peer, Unit, write_lines};
 pub use ring::Ring;
 pub use text::write_text;

@@ -20,7 +20,8 @@ kv-demo [OPTIONS]
   --outstanding N   Requests under way in each client, 1 to 256 (default 64).
   --seconds N       Time for questions, split over their four phases (default 16).
   --quick           The same as --megabytes 1 --seconds 1.
-  --trace FILE      Also write 5 ms of all processes to FILE, for chrome://tracing or ui.perfetto.dev.
+  --trace FILE      Also write 5 ms of all processes to FILE, for ui.perfetto.dev or chrome://tracing, and a
+                    picture of one request to the file of that name that ends in .svg.
   --name NAME       Prefix of the services' names (default kv-demo.PID).
   --help            This text.
 ";
@@ -137,7 +138,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<Options
         match word.to_str().unwrap_or_default() {
             "--help" | "-h" => return Ok(None),
             "--corpus" => options.corpus = Some(value("--corpus", &mut words)?.into()),
-            "--trace" => options.trace = Some(value("--trace", &mut words)?.into()),
+            "--trace" => options.trace = Some(trace_file(&mut words)?),
             "--name" => options.name = text("--name", &mut words)?,
             "--megabytes" => options.megabytes = number("--megabytes", &mut words, 100_000)?,
             "--seconds" => options.seconds = number("--seconds", &mut words, 100_000)?,
@@ -214,6 +215,19 @@ where
         })
 }
 
+/// Where the trace goes; the picture beside it has a name of its own.
+fn trace_file(words: Words<'_>) -> Result<PathBuf, UsageError> {
+    let path = PathBuf::from(value("--trace", words)?);
+    if path.extension().is_some_and(|extension| extension == "svg") {
+        return Err(UsageError::BadValue {
+            option: "--trace",
+            value: path.to_string_lossy().into_owned(),
+            expected: "a file that does not end in .svg, for the picture beside it does".to_owned(),
+        });
+    }
+    Ok(path)
+}
+
 fn role(value: &str) -> Result<Role, UsageError> {
     match value {
         "store" => Ok(Role::Store),
@@ -255,6 +269,7 @@ mod tests {
         );
         assert!(complaint("--clients 33").contains("\"33\""));
         assert!(complaint("--megabytes").starts_with("--megabytes needs a value"));
+        assert!(complaint("--trace a.svg").starts_with("--trace needs a file that does not end"));
         assert!(complaint("--speed 9").contains("no option \"--speed\""));
         assert_eq!(of("--clients 2 --help"), Ok(None));
     }

@@ -92,8 +92,7 @@ pub fn run(mut options: Options) -> Result<(), DemoError> {
         place.what
     );
     if let Some(path) = &options.trace {
-        // Better now than at the end.
-        trace::join(path, std::iter::empty())?;
+        trace::prepare(path)?;
     }
     // So that all processes take the same.
     options.corpus = Some(place.dir);
@@ -139,8 +138,7 @@ pub fn run(mut options: Options) -> Result<(), DemoError> {
     );
     if let Some(path) = &options.trace {
         let roles = troupe.children.iter().map(|child| child.role);
-        let parts = trace::join(path, roles)?;
-        println!("trace of {parts} processes: {}", path.display());
+        println!("{}", trace::join(path, roles)?);
     }
     verdict(&summary)
 }

@@ -222,11 +222,7 @@ impl<'o> Here<'o> {
             ..Wants::default()
         };
         let client = self.handle.connect(&name, interface, &wants);
-        let client = client.map_err(|error| ProcessError::Connect(name, error))?;
-        if let Some(peer) = self.handle.peer(&client) {
-            self.tracing.met(&client, &peer);
-        }
-        Ok(client)
+        client.map_err(|error| ProcessError::Connect(name, error))
     }
 
     /// Offers a service, and tells the board of every client that goes.
@@ -245,9 +241,7 @@ impl<'o> Here<'o> {
         };
         let executor = self.handle.executor().clone();
         let board = self.board.clone();
-        let tracing = self.tracing.clone();
         let connected = move |client: baton_rpc::Client<Linux>, peer: &PeerInfo| {
-            tracing.met(&client, peer);
             let watch = report_end(board.clone(), client, format!("{}: {peer}", kind.name()));
             // Without a free entry nobody watches; the service itself goes on.
             let _ = executor.spawn(watch);

@@ -1,23 +1,25 @@
 //! A trace of a few milliseconds of all processes, in which each request can be followed from one to the other.
 //!
-//! Every process records on its own when the phase of nested calls begins, and writes a part at its end; the parent joins the
-//! parts. Times agree because all read the same clock of the system.
+//! Every process records on its own when the phase of nested calls begins, and writes its recording at its end; the parent joins
+//! them into a file for Perfetto, and a picture of one request beside it. Times agree because all read the same clock of the system.
 
 use crate::args::{Options, Role};
 use crate::processes::ProcessError;
 use crate::services::{BoardClient, Phase};
-use baton_linux::{Linux, LinuxHandle, PeerInfo};
-use baton_rpc::Client;
-use baton_trace::{Names, Requester, join_chrome_json, write_chrome_json};
-use std::cell::RefCell;
-use std::collections::HashMap;
+use baton_linux::{Linux, LinuxHandle};
+use baton_timeline::{Recording, Timeline};
+use std::error::Error;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-/// How long each process records.
+/// How long each process records, and again as long while it has had no time to do much.
 const RECORD_NS: u64 = 5_000_000;
+/// How much is enough: some dozens of requests.
+const ENOUGH_EVENTS: u64 = 1_000;
+/// So often at most: half a second.
+const MOST_TIMES: u32 = 100;
 /// Events kept; more than any process can record in that time.
 const EVENTS: usize = 1 << 17;
 
@@ -27,12 +29,6 @@ pub struct Tracing {
     part: Option<PathBuf>,
     role: Role,
     handle: LinuxHandle,
-    peers: Rc<RefCell<HashMap<u16, Peer>>>,
-}
-
-struct Peer {
-    name: String,
-    pid: u32,
 }
 
 impl Tracing {
@@ -51,7 +47,6 @@ impl Tracing {
             part: part.map(|path| part_path(path, options.role)),
             role: options.role,
             handle: handle.clone(),
-            peers: Rc::default(),
         };
         if tracing.part.is_some() {
             let record = record(handle.clone(), board.clone());
@@ -61,17 +56,7 @@ impl Tracing {
         tracing
     }
 
-    /// Remembers whom a connection leads to.
-    pub fn met(&self, client: &Client<Linux>, peer: &PeerInfo) {
-        let peer = Peer {
-            name: peer.name.clone(),
-            pid: peer.pid as u32,
-        };
-        let index = client.connection().index();
-        self.peers.borrow_mut().insert(index, peer);
-    }
-
-    /// Writes this process's part, if a trace was asked for.
+    /// Writes this process's recording, if a trace was asked for.
     ///
     /// # Errors
     ///
@@ -80,45 +65,26 @@ impl Tracing {
         let Some(path) = &self.part else {
             return Ok(());
         };
-        let events = self.handle.executor().trace().snapshot();
-        let mut json = String::new();
+        let mut lines = String::new();
         // Writing to a string cannot fail.
-        let _ = write_chrome_json(&events, std::process::id(), self, &mut json);
-        fs::write(path, json).map_err(|error| ProcessError::Trace(path.clone(), error))
-    }
-}
-
-/// So that arrows lead from process to process: both ends name a connection by the processes, who asks first.
-impl Names for Tracing {
-    fn process(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        write!(out, "{}", self.role)
-    }
-
-    fn connection(&self, connection: u16, out: &mut dyn fmt::Write) -> fmt::Result {
-        match self.peers.borrow().get(&connection) {
-            Some(peer) => out.write_str(&peer.name),
-            None => out.write_str("board"),
-        }
-    }
-
-    fn flow(&self, connection: u16, requester: Requester) -> u64 {
-        let own = u64::from(std::process::id());
-        let peers = self.peers.borrow();
-        let peer = peers.get(&connection).map_or(0, |peer| u64::from(peer.pid));
-        match requester {
-            Requester::ThisProcess => own << 32 | peer,
-            Requester::Peer => peer << 32 | own,
-        }
+        let _ = self
+            .handle
+            .write_recording(&self.role.to_string(), &mut lines);
+        fs::write(path, lines).map_err(|error| ProcessError::Trace(path.clone(), error))
     }
 }
 
 async fn record(handle: LinuxHandle, board: BoardClient<Linux>) {
     if board.reached(Phase::Quote).await.is_ok() {
-        let executor = handle.executor();
-        executor.trace().set_on(true);
-        // Where no timer is free, the recording is empty rather than endless.
-        let _ = executor.sleep(RECORD_NS).await;
-        executor.trace().set_on(false);
+        handle.node().set_tracing(true);
+        for _ in 0..MOST_TIMES {
+            let slept = handle.executor().sleep(RECORD_NS).await;
+            // Where no timer is free, the recording is empty rather than endless.
+            if slept.is_err() || handle.executor().trace().recorded() >= ENOUGH_EVENTS {
+                break;
+            }
+        }
+        handle.node().set_tracing(false);
     }
 }
 
@@ -128,25 +94,91 @@ fn part_path(path: &Path, role: Role) -> PathBuf {
     part.into()
 }
 
-/// Joins the parts of all `roles` into the file at `path`, and removes them. Says how many there were.
+/// What was written at the end.
+#[derive(Debug)]
+pub struct Written {
+    /// Processes that have recorded.
+    processes: usize,
+    /// Requests of which every step was recorded.
+    complete: usize,
+    /// All requests of which something was recorded.
+    requests: usize,
+    trace: PathBuf,
+    picture: Option<PathBuf>,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "trace of {} processes, {} requests, {} of them from call to resume: {} (open it in ui.perfetto.dev)",
+            self.processes,
+            self.requests,
+            self.complete,
+            self.trace.display()
+        )?;
+        match &self.picture {
+            Some(picture) => write!(f, "\none request as a picture: {}", picture.display()),
+            None => {
+                f.write_str("\nno request was recorded from call to resume, so there is no picture")
+            }
+        }
+    }
+}
+
+/// Sees whether the trace can be written there: better at the beginning than at the end.
 ///
 /// # Errors
 ///
-/// [`ProcessError::Trace`] when the file cannot be written.
-pub fn join(path: &Path, roles: impl Iterator<Item = Role>) -> Result<usize, ProcessError> {
+/// [`ProcessError::Trace`] when it cannot.
+pub fn prepare(path: &Path) -> Result<(), ProcessError> {
+    write(path, "")
+}
+
+/// Joins the recordings of all `roles` into the file at `path`, removes them, and draws a request beside it.
+///
+/// # Errors
+///
+/// [`ProcessError::Trace`] when nothing was recorded or a file cannot be written.
+pub fn join(path: &Path, roles: impl Iterator<Item = Role>) -> Result<Written, ProcessError> {
     let parts: Vec<PathBuf> = roles.map(|role| part_path(path, role)).collect();
     let read = parts
         .iter()
         .filter_map(|part| fs::read_to_string(part).ok());
-    let texts: Vec<String> = read.collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut joined = String::new();
-    let failed = |error| ProcessError::Trace(path.to_owned(), error);
-    join_chrome_json(&texts, &mut joined).map_err(|error| failed(std::io::Error::other(error)))?;
-    fs::write(path, joined).map_err(failed)?;
+    let lines: String = read.collect();
+    let failed = |error: Box<dyn Error>| {
+        ProcessError::Trace(path.to_owned(), io::Error::other(error.to_string()))
+    };
+    let recording = Recording::read(&lines).map_err(|error| failed(error.into()))?;
+    let timeline = Timeline::new(recording).map_err(|error| failed(error.into()))?;
+    let mut json = String::new();
+    // Writing to a string cannot fail.
+    let _ = timeline.write_chrome(&mut json);
+    write(path, &json)?;
+    let picture = match timeline.typical() {
+        Some(request) => {
+            let mut svg = String::new();
+            let _ = timeline.write_picture(request, &mut svg);
+            let picture = path.with_extension("svg");
+            write(&picture, &svg)?;
+            Some(picture)
+        }
+        None => None,
+    };
     for part in parts {
         // A client that was killed has left none.
         let _ = fs::remove_file(part);
     }
-    Ok(texts.len())
+    let requests = timeline.requests();
+    Ok(Written {
+        processes: timeline.processes().len(),
+        complete: requests.iter().filter(|r| r.is_complete()).count(),
+        requests: requests.len(),
+        trace: path.to_owned(),
+        picture,
+    })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), ProcessError> {
+    fs::write(path, text).map_err(|error| ProcessError::Trace(path.to_owned(), error))
 }

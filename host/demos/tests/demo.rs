@@ -1,5 +1,8 @@
 //! The demo as it is run: real processes, one of them killed.
 
+#[path = "../../timeline/tests/rules/mod.rs"]
+mod rules;
+
 use baton_demos::board::Scoreboard;
 use baton_demos::services::BoardServer;
 use baton_linux::{Grants, LinuxNode, NodeConfig, ServiceName};
@@ -104,15 +107,32 @@ fn all_answers_are_right_although_a_client_is_killed() {
             .all(|pid| !Path::new("/proc").join(pid).exists())
     );
 
-    // A nested call goes from the client over the index to the store.
+    // A nested call goes from the client over the index to the store, and each request through its eight steps.
     let json = fs::read_to_string(&trace).unwrap();
-    for process in ["store", "index", "client 0", "client 2"] {
-        assert!(
-            json.contains(&format!("\"args\":{{\"name\":\"{process}\"}}")),
-            "no {process}"
-        );
-    }
-    assert!(json.contains("\"ph\":\"s\"") && json.contains("\"ph\":\"f\""));
+    let checked = rules::check(&json);
+    let mut processes: Vec<&String> = checked.processes.values().collect();
+    processes.sort();
+    assert_eq!(processes, ["client 0", "client 2", "index", "store"]);
+    let from_to = |client: &str, server: &str| {
+        let whole = [
+            ("call", client),
+            ("submit", client),
+            ("drain", server),
+            ("serve", server),
+            ("reply", server),
+            ("drain_answer", client),
+            ("resume", client),
+        ];
+        checked.flows.keys().any(|flow| {
+            let mut way = checked.way(*flow);
+            way.retain(|(step, _)| *step != "ring");
+            way == whole
+        })
+    };
+    assert!(from_to("client 0", "index") || from_to("client 2", "index"));
+    assert!(from_to("index", "store"));
+    let picture = fs::read_to_string(trace.with_extension("svg")).unwrap();
+    assert!(picture.contains("1 call") && picture.contains("8 resume"));
     let parts = fs::read_dir(&corpus.0).unwrap();
     let mut names = parts.map(|part| part.unwrap().file_name().into_string().unwrap());
     assert!(!names.any(|name| name.ends_with(".part")));

@@ -44,8 +44,8 @@ pub enum Question {
     TraceOff,
     /// The recorded events, one line each.
     Events,
-    /// The recorded events as a JSON array for a trace viewer.
-    Chrome,
+    /// The recorded events as lines for [`baton_trace::Line`], with where the connections lead.
+    Recording,
 }
 
 impl Question {
@@ -54,7 +54,7 @@ impl Question {
         Question::TraceOn,
         Question::TraceOff,
         Question::Events,
-        Question::Chrome,
+        Question::Recording,
     ];
 
     /// The question on the wire.
@@ -64,7 +64,7 @@ impl Question {
             Question::TraceOn => b"trace on\n",
             Question::TraceOff => b"trace off\n",
             Question::Events => b"events\n",
-            Question::Chrome => b"chrome\n",
+            Question::Recording => b"recording\n",
         }
     }
 

@@ -428,6 +428,18 @@ impl LinuxHandle {
         self.0.peers.len()
     }
 
+    /// Writes what the trace holds as the recording of this process, under that name, with where the connections lead.
+    ///
+    /// `baton-timeline` joins the recordings of several processes.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `out` says.
+    pub fn write_recording(&self, name: &str, out: &mut impl fmt::Write) -> fmt::Result {
+        let labels = self.0.peers.labels();
+        labels.write_recording(self.executor().trace(), name, out)
+    }
+
     /// Writes what the node is doing: who is connected, all tasks, and who waits for whom.
     ///
     /// # Errors

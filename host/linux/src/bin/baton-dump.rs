@@ -5,6 +5,8 @@
 
 use baton_linux::Question;
 use baton_linux::inspect::{PATIENCE_NS, inspect};
+use baton_timeline::{Recording, Timeline};
+use std::error::Error;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: baton-dump [--trace on|off | --events | --chrome] PID...";
@@ -16,7 +18,7 @@ fn main() -> ExitCode {
         ["--trace", "on", pids @ ..] => (Question::TraceOn, pids),
         ["--trace", "off", pids @ ..] => (Question::TraceOff, pids),
         ["--events", pids @ ..] => (Question::Events, pids),
-        ["--chrome", pids @ ..] => (Question::Chrome, pids),
+        ["--chrome", pids @ ..] => (Question::Recording, pids),
         pids => (Question::Dump, pids),
     };
     if pids.is_empty() || pids.iter().any(|pid| pid.starts_with('-')) {
@@ -24,13 +26,13 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let mut failed = false;
-    let mut parts = Vec::new();
+    let mut recording = String::new();
     for pid in pids {
         match ask(pid, question) {
             Ok(answers) => {
                 for (host, answer) in answers.into_iter().enumerate() {
-                    if question == Question::Chrome {
-                        parts.push(answer);
+                    if question == Question::Recording {
+                        recording.push_str(&answer);
                     } else {
                         println!("--- process {pid}, host {host}");
                         println!("{}", answer.trim_end());
@@ -43,8 +45,8 @@ fn main() -> ExitCode {
             }
         }
     }
-    if question == Question::Chrome {
-        failed |= !print_joined(&parts);
+    if question == Question::Recording {
+        failed |= !print_timeline(&recording);
     }
     if failed {
         ExitCode::FAILURE
@@ -60,13 +62,17 @@ fn ask(pid: &str, question: Question) -> Result<Vec<String>, String> {
     inspect(number, question, 2 * PATIENCE_NS).map_err(|error| format!("process {number}: {error}"))
 }
 
-/// Prints one array with the events of all processes; whether that went well.
-fn print_joined(parts: &[String]) -> bool {
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let mut all = String::new();
-    match baton_trace::join_chrome_json(&parts, &mut all) {
-        Ok(()) => {
-            println!("{all}");
+/// Prints the events of all processes for a trace viewer; whether that went well.
+fn print_timeline(recording: &str) -> bool {
+    let write = || -> Result<String, Box<dyn Error>> {
+        let timeline = Timeline::new(Recording::read(recording)?)?;
+        let mut json = String::new();
+        timeline.write_chrome(&mut json)?;
+        Ok(json)
+    };
+    match write() {
+        Ok(json) => {
+            println!("{json}");
             true
         }
         Err(error) => {

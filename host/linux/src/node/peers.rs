@@ -38,6 +38,10 @@ impl Peers {
         }
     }
 
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
     pub(super) fn insert(
         &self,
         guard: Guard,

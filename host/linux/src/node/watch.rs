@@ -4,7 +4,7 @@ use crate::credentials::PeerInfo;
 use crate::inspect::{Answer, Outside, Question};
 use baton_executor::Watch;
 use baton_inbox::layout::MAX_CONNECTIONS;
-use baton_trace::{Names, Requester, Ring, write_chrome_json, write_text};
+use baton_trace::{End, Peer, Ring, Unit, write_lines, write_text};
 use core::fmt::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -71,50 +71,27 @@ impl Labels {
         }
     }
 
-    fn get(&self, connection: u16) -> Option<Label> {
+    /// Writes what `ring` holds as the recording of this process, under that name.
+    pub(super) fn write_recording(
+        &self,
+        ring: &Ring,
+        name: &str,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
         let labels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        labels.get(usize::from(connection))?.clone()
+        let labels = labels.clone();
+        let connections = labels.iter().zip(0..).filter_map(|(label, number)| {
+            let label = label.as_ref()?;
+            let end = End {
+                process: label.pid,
+                connection: u16::try_from(label.bit).ok()?,
+            };
+            Some((number, Peer::Process(end), label.name.as_str()))
+        });
+        let events = ring.snapshot();
+        let own = std::process::id();
+        write_lines(own, Unit::Nanoseconds, name, connections, &events, out)
     }
-}
-
-/// The names in a trace: those of the peers.
-struct TraceNames<'a> {
-    labels: &'a Labels,
-    process: &'a str,
-}
-
-impl Names for TraceNames<'_> {
-    fn process(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        write!(out, "{} (pid {})", self.process, std::process::id())
-    }
-
-    fn connection(&self, connection: u16, out: &mut dyn fmt::Write) -> fmt::Result {
-        match self.labels.get(connection) {
-            Some(peer) => write!(
-                out,
-                "connection {connection} to {} (pid {})",
-                peer.name, peer.pid
-            ),
-            None => write!(out, "connection {connection}"),
-        }
-    }
-
-    fn flow(&self, connection: u16, requester: Requester) -> u64 {
-        let Some(peer) = self.labels.get(connection) else {
-            return u64::from(connection);
-        };
-        let own = end(std::process::id(), u32::from(connection));
-        let peers = end(peer.pid, peer.bit);
-        match requester {
-            Requester::ThisProcess => own << 32 | peers,
-            Requester::Peer => peers << 32 | own,
-        }
-    }
-}
-
-/// One end of a connection, in 28 bits: process ids have 22.
-fn end(pid: u32, bit: u32) -> u64 {
-    u64::from(pid & 0x3f_ffff) << 6 | u64::from(bit & 0x3f)
 }
 
 /// Answers what is asked about the trace.
@@ -136,12 +113,9 @@ pub(super) fn answer(ring: &Arc<Ring>, labels: &Labels, name: Option<String>) ->
                 )
             }
             Question::Events => write_text(&ring.snapshot(), &mut text),
-            Question::Chrome => {
-                let names = TraceNames {
-                    labels: &labels,
-                    process: &name,
-                };
-                write_chrome_json(&ring.snapshot(), std::process::id(), &names, &mut text)
+            Question::Recording => {
+                let name = format!("{name} (pid {})", std::process::id());
+                labels.write_recording(&ring, &name, &mut text)
             }
         };
         // Writing to a string cannot fail.
