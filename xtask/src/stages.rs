@@ -288,8 +288,12 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         };
         context.run(&mut boot)?;
     }
-    for flavour in [Flavour::Release, Flavour::Debug] {
-        let (image, machine) = user::image_of(workspace, &bare, user::CONNECT, flavour)?;
+    for (app, flavour) in [
+        (user::CONNECT, Flavour::Release),
+        (user::CONNECT, Flavour::Debug),
+        (user::STORE, Flavour::Release),
+    ] {
+        let (image, machine) = user::image_of(workspace, &bare, app, flavour)?;
         context.run(&mut machine.boot(&image)?)?;
     }
     Ok(Outcome::Passed)

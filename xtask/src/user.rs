@@ -23,8 +23,10 @@ pub const BENCH: App<'_> = App("bench");
 pub const LATENCY: App<'_> = App("latency");
 /// The root task that proves the user platform.
 pub const CONNECT: App<'_> = App("connect");
+/// The root task that runs a real service with clients of its own.
+pub const STORE: App<'_> = App("store");
 /// Those that carry the program of a process.
-pub const WITH_PROCESS: [App<'_>; 4] = [DEMO, TEST, BENCH, CONNECT];
+pub const WITH_PROCESS: [App<'_>; 5] = [DEMO, TEST, BENCH, CONNECT, STORE];
 
 /// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Several processes read the same directory, each its share. They agree without talking because files are taken in the order
 //! of their paths, up to a limit, and dealt out by number.
 
+pub use crate::expected::Document;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
@@ -11,15 +12,6 @@ use std::process::Command;
 
 /// Longest path, relative to the corpus, in bytes. Files with longer ones are left out.
 pub const MAX_PATH_BYTES: usize = 1024;
-
-/// A text and where it was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// Its path, relative to the corpus.
-    pub path: String,
-    /// What is in it.
-    pub contents: Vec<u8>,
-}
 
 /// A file of the corpus that has not been read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,24 +12,17 @@
 //! middle, one client is killed; the others must not notice.
 //!
 //! Where to begin reading: `services` (what can be called), `store` and `index` (how it is served), `client` (how it is
-//! called), `parent` (who starts, watches and kills). Everything but `processes`, `parent` and `main` is generic over the
-//! platform, and so runs between two executors of one process in the tests.
+//! called), all of `baton-kv`, which is generic over the platform; and here `parent` (who starts, watches and kills).
 //!
-//! Neighbours: `baton-rpc` for calls, `baton-linux` for processes.
+//! Neighbours: `baton-kv` is the work, `baton-linux` has the processes.
 #![forbid(unsafe_code)]
 
 pub mod args;
-pub mod board;
-pub mod client;
 pub mod corpus;
-pub mod expected;
-pub mod index;
 pub mod parent;
 pub mod processes;
 pub mod progress;
 pub mod report;
-pub mod services;
-pub mod shift;
-pub mod store;
 pub mod trace;
-pub mod words;
+
+pub use baton_kv::{board, client, expected, index, services, shift, store, tally, words};

@@ -102,7 +102,7 @@ pub fn run(mut options: Options) -> Result<(), DemoError> {
         ..NodeConfig::default()
     })
     .map_err(ProcessError::Start)?;
-    let board = Rc::new(BoardServer(Scoreboard::new(options.clients)));
+    let board = Rc::new(BoardServer(Scoreboard::<Summary>::new(options.clients)));
     let grants = Grants {
         max_credits: BOARD_CREDITS,
         max_request_bulk_bytes: RESULT_BYTES,
@@ -183,7 +183,7 @@ impl Drop for Process {
 /// All processes, and what is known about them.
 struct Troupe<'o> {
     options: &'o Options,
-    board: &'o Scoreboard,
+    board: &'o Scoreboard<Summary>,
     handle: LinuxHandle,
     children: Vec<Process>,
     progress: Progress,
@@ -321,6 +321,7 @@ impl Troupe<'_> {
 mod tests {
     use super::*;
     use crate::report::Results;
+    use crate::tally::Tally;
 
     #[test]
     fn one_wrong_answer_or_one_empty_phase_is_a_failure() {

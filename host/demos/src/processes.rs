@@ -7,6 +7,7 @@ use crate::client::{BULK_BYTES, Client, PIECE_BYTES, Plan, RESULT_BYTES};
 use crate::corpus::{self, CorpusError};
 use crate::expected::Expected;
 use crate::index::IndexService;
+use crate::report::Results;
 use crate::services::{
     BoardClient, Figures, IndexClient, IndexServer, KvClient, KvServer, Phase, ServerKind,
 };
@@ -138,7 +139,7 @@ fn client(options: &Options, number: u32) -> Result<(), ProcessError> {
             phase_ns: options.phase_ns(),
         },
     });
-    let done = node.run_until(Mode::Adaptive, client.run());
+    let done = node.run_until(Mode::Adaptive, client.run::<Results>());
     done.map_err(ProcessError::Run)?
         .map_err(|(phase, error)| ProcessError::Work(phase, error))?;
     here.tracing.write()

@@ -1,6 +1,7 @@
 //! Results: how they are gathered, sent, added up and shown.
 
 use crate::services::{Figures, Phase, ServerKind};
+use crate::tally::{Gather, Tally};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -41,7 +42,7 @@ impl Default for Results {
 
 impl Results {
     /// Counts one answer.
-    pub fn count(&mut self, latency_ns: u64, right: bool, wrong: impl FnOnce() -> String) {
+    fn count_one(&mut self, latency_ns: u64, right: bool, wrong: impl FnOnce() -> String) {
         self.requests += 1;
         self.latency_ns.saturating_record(latency_ns);
         if !right {
@@ -82,8 +83,7 @@ impl Results {
         self.latency_ns.value_at_quantile(quantile) as f64 / 1000.0
     }
 
-    /// The results as text, for [`Results::from_text`].
-    pub fn to_text(&self) -> String {
+    fn text(&self) -> String {
         let mut text = format!("{} {}", self.wrong, self.elapsed_ns);
         for bucket in self.latency_ns.iter_recorded() {
             let (value_ns, count) = (bucket.value_iterated_to(), bucket.count_at_value());
@@ -93,7 +93,7 @@ impl Results {
         format!("{text}\n{}", self.first_wrong)
     }
 
-    /// Reads what [`Results::to_text`] wrote; none when it is something else, or makes no sense.
+    /// Reads what [`Tally::to_text`] wrote; none when it is something else, or makes no sense.
     pub fn from_text(text: &str) -> Option<Results> {
         let (numbers, first_wrong) = text.split_once('\n')?;
         let mut numbers = numbers.split(' ');
@@ -112,6 +112,40 @@ impl Results {
                 .saturating_record_n(value_ns.parse().ok()?, count);
         }
         (results.wrong <= results.requests).then_some(results)
+    }
+}
+
+impl Tally for Results {
+    fn count(&mut self, latency_ns: u64, right: bool, wrong: impl FnOnce() -> String) {
+        self.count_one(latency_ns, right, wrong);
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    fn took(&mut self, elapsed_ns: u64) {
+        self.elapsed_ns = elapsed_ns;
+    }
+
+    fn to_text(&self) -> String {
+        self.text()
+    }
+}
+
+impl Gather for Summary {
+    fn report(&mut self, phase: Phase, text: &str) -> bool {
+        match Results::from_text(text) {
+            Some(results) => {
+                self.phases.entry(phase).or_default().merge(&results);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn figures(&mut self, server: ServerKind, figures: Figures) {
+        self.servers.insert(server, figures);
     }
 }
 

@@ -4,6 +4,7 @@
 mod rules;
 
 use baton_demos::board::Scoreboard;
+use baton_demos::report::Summary;
 use baton_demos::services::BoardServer;
 use baton_linux::{Grants, LinuxNode, NodeConfig, ServiceName};
 use baton_rpc::Band;
@@ -173,7 +174,7 @@ fn a_name_in_use_is_said_with_its_holder() {
     let prefix = format!("kv-demo-test.{}", std::process::id());
     let name = ServiceName::new(&format!("{prefix}.board")).unwrap();
     let node = LinuxNode::start(NodeConfig::default()).unwrap();
-    let board = Rc::new(BoardServer(Scoreboard::new(1)));
+    let board = Rc::new(BoardServer(Scoreboard::<Summary>::new(1)));
     let served = node
         .handle()
         .serve(&name, board, Grants::default(), Band::NORMAL);

@@ -6,7 +6,7 @@ use baton_demos::client::{BULK_BYTES, Client, PIECE_BYTES, Plan, RESULT_BYTES};
 use baton_demos::corpus::Document;
 use baton_demos::expected::Expected;
 use baton_demos::index::IndexService;
-use baton_demos::report::Summary;
+use baton_demos::report::{Results, Summary};
 use baton_demos::services::{
     BoardClient, BoardServer, Counts, Found, Got, Index, IndexClient, IndexServer, Kv, KvClient,
     KvServer, Phase, Put, Quote,
@@ -140,7 +140,7 @@ fn run(lie: Lie, bulk_bytes: u32) -> Summary {
     );
     let served = IndexService::new(KvClient::new(for_index.unwrap()));
     let forgetful = Rc::new(IndexServer(Forgetful(served, lie)));
-    let scoreboard = Rc::new(BoardServer(Scoreboard::new(CLIENTS)));
+    let scoreboard = Rc::new(BoardServer(Scoreboard::<Summary>::new(CLIENTS)));
 
     let client = |number| -> (Node<Here>, Address, _) {
         let (own, at_own) = new_node();
@@ -165,7 +165,7 @@ fn run(lie: Lie, bulk_bytes: u32) -> Summary {
                 phase_ns: 100_000,
             },
         });
-        let done = own.executor().spawn(client.run()).unwrap();
+        let done = own.executor().spawn(client.run::<Results>()).unwrap();
         (own, at_own, done)
     };
     let clients: Vec<_> = (0..CLIENTS).map(client).collect();

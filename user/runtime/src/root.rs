@@ -4,8 +4,8 @@ use crate::allocator::{Allocator, ObjectSource};
 use crate::vspace::{MapError, VSpace};
 use crate::window::Window;
 use baton_boot::fdt::Fdt;
-use baton_sel4::abi::bootinfo::{BootInfoHeader, HEADER_FDT};
 use baton_sel4::abi::baton::HEADER_BATON;
+use baton_sel4::abi::bootinfo::{BootInfoHeader, HEADER_FDT};
 use baton_sel4::abi::slots;
 use baton_sel4::{
     AsidControl, AsidPool, BootInfo, CNode, Capability, DomainSet, IrqControl, ObjectType, Page,

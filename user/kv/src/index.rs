@@ -5,10 +5,13 @@
 
 use crate::services::{Found, Got, Index, KvClient, Quote};
 use crate::words::{MAX_WORD_BYTES, Word, pack_pieces, words};
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
 use baton_rpc::{BulkIn, BulkOut, CallError, Platform};
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use core::cell::{Cell, RefCell};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 /// Most words in one question.
 pub const MAX_QUESTION_WORDS: usize = 8;
@@ -188,6 +191,7 @@ impl<P: Platform> Index for IndexService<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::prelude::v1::*;
 
     fn word(text: &str) -> Word {
         Word::new(text.as_bytes()).unwrap()

@@ -1,12 +1,16 @@
 //! A client: stores and indexes its share of the corpus, asks for it in every way, and compares each answer.
 
 use crate::expected::{Expected, Piece};
-use crate::report::Results;
 use crate::services::{BoardClient, Counts, Found, Got, IndexClient, KvClient, Phase, Put, Quote};
 use crate::shift::{End, Shift, WorkError};
+use crate::tally::Tally;
 use crate::words::{Word, join, unpack_pieces};
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use baton_rpc::{Buffer, Handle, Platform};
-use std::rc::Rc;
 
 /// Bytes of text stored under one key.
 pub const PIECE_BYTES: usize = 4096;
@@ -50,9 +54,9 @@ impl<P: Platform> Client<P> {
     /// # Errors
     ///
     /// [`WorkError`] and the phase in which it happened.
-    pub async fn run(self: Rc<Self>) -> Result<(), (Phase, WorkError)> {
+    pub async fn run<T: Tally>(self: Rc<Self>) -> Result<(), (Phase, WorkError)> {
         for phase in Phase::WORK {
-            self.one_phase(phase)
+            self.one_phase::<T>(phase)
                 .await
                 .map_err(|error| (phase, error))?;
         }
@@ -60,22 +64,22 @@ impl<P: Platform> Client<P> {
         done.map_err(|error| (Phase::Done, error.into()))
     }
 
-    async fn one_phase(self: &Rc<Self>, phase: Phase) -> Result<(), WorkError> {
+    async fn one_phase<T: Tally>(self: &Rc<Self>, phase: Phase) -> Result<(), WorkError> {
         self.board.arrive(self.number, phase).await?;
-        let results = self.work(phase).await?;
+        let results: T = self.work(phase).await?;
         let mut buffer = self.board.client().buffer().await?;
         buffer.write(results.to_text().as_bytes())?;
         let answer = self.board.report(self.number, phase, buffer).await?;
         answer.value.then_some(()).ok_or(WorkError::BadReport)
     }
 
-    async fn work(self: &Rc<Self>, phase: Phase) -> Result<Results, WorkError> {
+    async fn work<T: Tally>(self: &Rc<Self>, phase: Phase) -> Result<T, WorkError> {
         let each_piece = End::Items(self.expected.len() as u64);
         let for_a_while = match self.expected.is_empty() {
             true => each_piece,
             false => End::AfterNs(self.plan.phase_ns),
         };
-        let shift = |end| Shift::new(&self.handle, &self.board, self.number, phase, end);
+        let shift = |end| Shift::<P, T>::new(&self.handle, &self.board, self.number, phase, end);
         let this = || self.clone();
         let workers = self.plan.outstanding;
         match phase {
@@ -96,13 +100,13 @@ impl<P: Platform> Client<P> {
                     .await?;
                 self.nothing_left(results).await
             }
-            Phase::Done => Ok(Results::default()),
+            Phase::Done => Ok(T::default()),
         }
     }
 
     // Each worker below keeps one buffer, and with it one credit, from call to call: the answer gives it back.
 
-    async fn load(self: Rc<Self>, shift: Rc<Shift<P>>) -> Result<(), WorkError> {
+    async fn load<T: Tally>(self: Rc<Self>, shift: Rc<Shift<P, T>>) -> Result<(), WorkError> {
         let mut buffer = self.kv.client().buffer().await?;
         let mut entry = Vec::new();
         while let Some(item) = shift.draw() {
@@ -120,7 +124,7 @@ impl<P: Platform> Client<P> {
         Ok(())
     }
 
-    async fn append(self: Rc<Self>, shift: Rc<Shift<P>>) -> Result<(), WorkError> {
+    async fn append<T: Tally>(self: Rc<Self>, shift: Rc<Shift<P, T>>) -> Result<(), WorkError> {
         let mut buffer = self.index.client().buffer().await?;
         let mut entry = Vec::new();
         while let Some(item) = shift.draw() {
@@ -142,7 +146,7 @@ impl<P: Platform> Client<P> {
         Ok(())
     }
 
-    async fn read(self: Rc<Self>, shift: Rc<Shift<P>>) -> Result<(), WorkError> {
+    async fn read<T: Tally>(self: Rc<Self>, shift: Rc<Shift<P, T>>) -> Result<(), WorkError> {
         let mut buffer = self.kv.client().buffer().await?;
         while let Some(item) = shift.draw() {
             let (_, piece) = self.expected.piece(item);
@@ -162,7 +166,7 @@ impl<P: Platform> Client<P> {
         Ok(())
     }
 
-    async fn find(self: Rc<Self>, shift: Rc<Shift<P>>) -> Result<(), WorkError> {
+    async fn find<T: Tally>(self: Rc<Self>, shift: Rc<Shift<P, T>>) -> Result<(), WorkError> {
         let mut buffer = self.index.client().buffer().await?;
         while let Some(item) = shift.draw() {
             let word = self.some_word(item);
@@ -184,7 +188,7 @@ impl<P: Platform> Client<P> {
         Ok(())
     }
 
-    async fn find_all(self: Rc<Self>, shift: Rc<Shift<P>>) -> Result<(), WorkError> {
+    async fn find_all<T: Tally>(self: Rc<Self>, shift: Rc<Shift<P, T>>) -> Result<(), WorkError> {
         let mut buffer = self.index.client().buffer().await?;
         while let Some(item) = shift.draw() {
             let words = self.some_words(item);
@@ -208,7 +212,7 @@ impl<P: Platform> Client<P> {
         Ok(())
     }
 
-    async fn quote(self: Rc<Self>, shift: Rc<Shift<P>>) -> Result<(), WorkError> {
+    async fn quote<T: Tally>(self: Rc<Self>, shift: Rc<Shift<P, T>>) -> Result<(), WorkError> {
         let mut buffer = self.index.client().buffer().await?;
         while let Some(item) = shift.draw() {
             let words = self.some_words(item);
@@ -232,7 +236,7 @@ impl<P: Platform> Client<P> {
     }
 
     /// No bulk here: arguments and answer travel in the slots.
-    async fn count(self: Rc<Self>, shift: Rc<Shift<P>>) -> Result<(), WorkError> {
+    async fn count<T: Tally>(self: Rc<Self>, shift: Rc<Shift<P, T>>) -> Result<(), WorkError> {
         let expected = Counts {
             entries: self.expected.len() as u64,
             value_bytes: self.expected.text_bytes(),
@@ -247,7 +251,7 @@ impl<P: Platform> Client<P> {
         Ok(())
     }
 
-    async fn remove(self: Rc<Self>, shift: Rc<Shift<P>>) -> Result<(), WorkError> {
+    async fn remove<T: Tally>(self: Rc<Self>, shift: Rc<Shift<P, T>>) -> Result<(), WorkError> {
         let mut buffer = self.kv.client().buffer().await?;
         while let Some(item) = shift.draw() {
             let (_, piece) = self.expected.piece(item);
@@ -264,7 +268,7 @@ impl<P: Platform> Client<P> {
     }
 
     /// When everything is removed, the store must say so too.
-    async fn nothing_left(&self, mut results: Results) -> Result<Results, WorkError> {
+    async fn nothing_left<T: Tally>(&self, mut results: T) -> Result<T, WorkError> {
         let asked_ns = self.handle.platform().now_ns();
         let counts = self.kv.count(self.number).await?;
         let latency_ns = self.handle.platform().now_ns() - asked_ns;
@@ -344,6 +348,7 @@ fn name(piece: &Piece) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::prelude::v1::*;
 
     fn found(total: u32, returned: u32) -> Found {
         Found { total, returned }

@@ -3,8 +3,10 @@
 //! What both sides must do alike stands here: what a word is, how several are written one after the other, and how a key
 //! and what belongs to it share one buffer.
 
+use alloc::string::String;
+use alloc::vec::Vec;
 use baton_rpc::Wire;
-use std::fmt;
+use core::fmt;
 
 /// Longest word, in bytes: three words of a slot, so that a word travels inline.
 pub const MAX_WORD_BYTES: usize = 24;
@@ -56,7 +58,7 @@ pub fn words(text: &[u8]) -> impl Iterator<Item = Word> + '_ {
 pub fn join<'w>(words: impl IntoIterator<Item = &'w Word>, out: &mut Vec<u8>) {
     let mut first = true;
     for word in words {
-        if !std::mem::take(&mut first) {
+        if !core::mem::take(&mut first) {
             out.push(b' ');
         }
         out.extend_from_slice(word.bytes());
@@ -82,6 +84,7 @@ pub fn unpack_pieces(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::prelude::v1::*;
 
     fn text_of(words: impl Iterator<Item = Word>) -> Vec<String> {
         words

@@ -3,12 +3,14 @@
 //! Each worker is a task with one request under way; so the number of workers is the number of requests outstanding. There is no
 //! other machinery: awaiting a call is all that it takes to let the others go on.
 
-use crate::report::Results;
 use crate::services::{BoardClient, Phase};
+use crate::tally::Tally;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 use baton_rpc::{CallError, Handle, Platform, TooLong};
-use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::rc::Rc;
+use core::cell::{Cell, RefCell};
+use core::fmt;
 
 /// Requests between two notes to the board.
 const NOTE_EVERY: u64 = 64;
@@ -48,7 +50,7 @@ impl fmt::Display for WorkError {
     }
 }
 
-impl std::error::Error for WorkError {}
+impl core::error::Error for WorkError {}
 
 impl From<CallError> for WorkError {
     fn from(error: CallError) -> Self {
@@ -63,7 +65,7 @@ impl From<TooLong> for WorkError {
 }
 
 /// The work of one client in one phase, and how it went so far.
-pub struct Shift<P: Platform> {
+pub struct Shift<P: Platform, T> {
     handle: Handle<P>,
     board: BoardClient<P>,
     client: u32,
@@ -71,10 +73,10 @@ pub struct Shift<P: Platform> {
     end: End,
     begun_ns: u64,
     drawn: Cell<u64>,
-    results: RefCell<Results>,
+    results: RefCell<T>,
 }
 
-impl<P: Platform> Shift<P> {
+impl<P: Platform, T: Tally> Shift<P, T> {
     /// Begins the work of `client` in `phase`.
     pub fn new(
         handle: &Handle<P>,
@@ -118,9 +120,10 @@ impl<P: Platform> Shift<P> {
         let latency_ns = self.now_ns() - asked_ns;
         let mut results = self.results.borrow_mut();
         results.count(latency_ns, right, wrong);
-        if results.requests.is_multiple_of(NOTE_EVERY) {
+        let requests = results.requests();
+        if requests.is_multiple_of(NOTE_EVERY) {
             // Progress is for the eye: where there is no room for a note, the next one says it all.
-            let _ = self.board.note(self.client, self.phase, results.requests);
+            let _ = self.board.note(self.client, self.phase, requests);
         }
     }
 
@@ -133,7 +136,7 @@ impl<P: Platform> Shift<P> {
         self: Rc<Self>,
         workers: usize,
         worker: impl Fn(Rc<Self>) -> F,
-    ) -> Result<Results, WorkError>
+    ) -> Result<T, WorkError>
     where
         F: Future<Output = Result<(), WorkError>> + 'static,
     {
@@ -146,7 +149,7 @@ impl<P: Platform> Shift<P> {
             worker.await.map_err(|_| WorkError::Workers)??;
         }
         let mut results = self.results.take();
-        results.elapsed_ns = self.now_ns() - self.begun_ns;
+        results.took(self.now_ns() - self.begun_ns);
         Ok(results)
     }
 }

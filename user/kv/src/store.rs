@@ -3,9 +3,10 @@
 //! One executor serves all clients on one thread, so the map needs no lock: a handler that does not await has it to itself.
 
 use crate::services::{Counts, Got, Kv, Put};
+use alloc::boxed::Box;
 use baton_rpc::{BulkIn, BulkOut};
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use core::cell::{Cell, RefCell};
+use hashbrown::HashMap;
 
 /// Values under keys, in spaces.
 #[derive(Default)]
@@ -108,6 +109,7 @@ impl Kv for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::prelude::v1::*;
 
     fn value(store: &Store, space: u32, key: &[u8]) -> Option<Vec<u8>> {
         store.get(space, key, |value| value.map(<[u8]>::to_vec))

@@ -3,13 +3,16 @@
 //! Some of its handlers take long: they wait until other requests have come. Such a handler is a task like any other; it
 //! costs its table entry and nothing else while it waits.
 
-use crate::report::{Results, Summary};
 use crate::services::{Board, Figures, Phase, ServerKind};
+use crate::tally::Gather;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use baton_rpc::BulkIn;
-use std::cell::{Cell, Ref, RefCell};
-use std::collections::BTreeSet;
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use core::cell::{Cell, Ref, RefCell};
+use core::future::poll_fn;
+use core::task::{Poll, Waker};
 
 /// What the board knows of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,16 +26,16 @@ pub struct Member {
 }
 
 /// Gathers reports, and lets clients go on together.
-pub struct Scoreboard {
+pub struct Scoreboard<S> {
     members: RefCell<Vec<Member>>,
     held_at: Cell<Option<Phase>>,
-    summary: RefCell<Summary>,
+    summary: RefCell<S>,
     ready: RefCell<BTreeSet<ServerKind>>,
     lines: RefCell<Vec<String>>,
     waiting: RefCell<Vec<Waker>>,
 }
 
-impl Scoreboard {
+impl<S: Gather> Scoreboard<S> {
     /// A board for so many clients.
     pub fn new(clients: u32) -> Self {
         let member = Member {
@@ -56,7 +59,7 @@ impl Scoreboard {
     }
 
     /// What was reported so far.
-    pub fn summary(&self) -> Ref<'_, Summary> {
+    pub fn summary(&self) -> Ref<'_, S> {
         self.summary.borrow()
     }
 
@@ -115,7 +118,7 @@ impl Scoreboard {
     }
 }
 
-impl Board for Scoreboard {
+impl<S: Gather> Board for Scoreboard<S> {
     fn note(&self, client: u32, phase: Phase, done: u64) {
         self.change(client, |member| {
             if member.phase == Some(phase) {
@@ -135,12 +138,7 @@ impl Board for Scoreboard {
 
     async fn report(&self, _client: u32, phase: Phase, results: BulkIn) -> bool {
         let text = String::from_utf8(results.to_vec());
-        let Some(results) = text.ok().and_then(|text| Results::from_text(&text)) else {
-            return false;
-        };
-        let phases = &mut self.summary.borrow_mut().phases;
-        phases.entry(phase).or_default().merge(&results);
-        true
+        text.is_ok_and(|text| self.summary.borrow_mut().report(phase, &text))
     }
 
     async fn reached(&self, phase: Phase) {
@@ -152,7 +150,7 @@ impl Board for Scoreboard {
     }
 
     async fn figures(&self, server: ServerKind, figures: Figures) {
-        self.summary.borrow_mut().servers.insert(server, figures);
+        self.summary.borrow_mut().figures(server, figures);
     }
 
     async fn say(&self, line: BulkIn) -> bool {
@@ -164,12 +162,14 @@ impl Board for Scoreboard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::pin::pin;
-    use std::task::Context;
+    use crate::tally::Totals;
+    use core::pin::pin;
+    use core::task::Context;
+    use std::prelude::v1::*;
 
     #[test]
     fn clients_go_on_together() {
-        let board = Scoreboard::new(2);
+        let board = Scoreboard::<Totals>::new(2);
         let mut context = Context::from_waker(Waker::noop());
         let mut first = pin!(board.arrive(0, Phase::Load));
         assert!(first.as_mut().poll(&mut context).is_pending());
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_dead_are_not_waited_for() {
-        let board = Scoreboard::new(2);
+        let board = Scoreboard::<Totals>::new(2);
         let mut context = Context::from_waker(Waker::noop());
         let mut first = pin!(board.arrive(0, Phase::Done));
         assert!(first.as_mut().poll(&mut context).is_pending());
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn nobody_passes_where_all_are_held() {
-        let board = Scoreboard::new(1);
+        let board = Scoreboard::<Totals>::new(1);
         let mut context = Context::from_waker(Waker::noop());
         board.hold_at(Some(Phase::Find));
         let mut arrive = |phase| pin!(board.arrive(0, phase)).poll(&mut context).is_ready();
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn notes_of_strangers_and_of_earlier_phases_do_nothing() {
-        let board = Scoreboard::new(1);
+        let board = Scoreboard::<Totals>::new(1);
         let mut context = Context::from_waker(Waker::noop());
         board.note(9, Phase::Load, 1);
         assert!(

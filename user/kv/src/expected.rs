@@ -1,8 +1,19 @@
 //! What the answers must be: plain maps, in the client's own memory.
 
-use crate::corpus::Document;
 use crate::words::{Word, words};
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A text and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its path, relative to the corpus.
+    pub path: String,
+    /// What is in it.
+    pub contents: Vec<u8>,
+}
 
 /// A piece of a document: what is stored under one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +111,7 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::prelude::v1::*;
 
     fn sample() -> Expected {
         let document = |path: &str, contents: &str| Document {

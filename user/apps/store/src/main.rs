@@ -1,0 +1,190 @@
+//! The root task that runs a real service: the key-value store and the word index of the Linux demo, with clients in processes of
+//! their own that verify every answer. One client is killed in the middle. The exit code is 0 only if all answers were right and all
+//! others ended well.
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+#[allow(dead_code, reason = "the processes use the rest")]
+mod shared;
+
+use alloc::vec::Vec;
+use baton_broker::{Broker, End, GrantNumber, Outcome, ProcessNumber, Spawn};
+use baton_platform::ServiceNumber;
+use baton_runtime::{Root, Window, device, println};
+use shared::{CLIENTS, VICTIM, role, said};
+
+baton_runtime::root_task!(main);
+
+/// The program of all processes, built before this one.
+const PROCESS: &[u8] = include_bytes!(env!(
+    "BATON_STORE_PROCESS",
+    "build with `cargo xtask run store`, which builds the program of the processes first and says where it is"
+));
+
+/// Frames of 2 MiB of the root task's own heap.
+const HEAP_FRAMES: u64 = 2;
+
+fn main(root: Root) -> u16 {
+    let mut allocator = root.allocator();
+    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
+    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
+        println!("neither console nor power switch: {error}");
+        return 2;
+    }
+    if let Err(error) = root.add_heap(&mut allocator, &mut window, HEAP_FRAMES) {
+        println!("no memory for the root task: {error}");
+        return 2;
+    }
+    let broker = Broker::new(&root, allocator, window);
+    let result = broker
+        .map_err(|error| println!("no broker: {error}"))
+        .and_then(|mut broker| {
+            if let Err(error) = broker.use_clock(&root) {
+                println!("deadlines are waited for by giving up the core: {error}");
+            }
+            Run::start(&mut broker)?.finish()
+        });
+    match result {
+        Ok(()) => {
+            println!("All went as it should.");
+            0
+        }
+        Err(()) => {
+            println!("Something went wrong.");
+            1
+        }
+    }
+}
+
+struct Run<'a> {
+    broker: &'a mut Broker,
+    living: Vec<ProcessNumber>,
+}
+
+impl<'a> Run<'a> {
+    /// Starts services and clients, each service ready before the next process begins.
+    fn start(broker: &'a mut Broker) -> Result<Self, ()> {
+        let mut run = Run {
+            broker,
+            living: Vec::new(),
+        };
+        let first = run.broker.next_process();
+        // The first client comes after the three services.
+        let first_client = (0..3).fold(first, |number, _| run.broker.process_after(number));
+        let board = run.service(role::BOARD, first_client.get().into(), 4, &[])?;
+        let store = run.service(role::STORE, 0, 32, &[board])?;
+        let index = run.service(role::INDEX, 0, 32, &[board, store])?;
+        for number in 0..CLIENTS {
+            let arguments = [role::CLIENT, 0, number];
+            run.spawn(&arguments, 8, &[board, store, index])?;
+        }
+        Ok(run)
+    }
+
+    fn spawn(
+        &mut self,
+        arguments: &[u64],
+        heap_mib: u64,
+        services: &[ServiceNumber],
+    ) -> Result<ProcessNumber, ()> {
+        let grants = services.iter().map(|service| self.broker.grant(*service));
+        let grants: Result<Vec<GrantNumber>, _> = grants.collect();
+        let grants = grants.map_err(|error| println!("no capability to a service: {error}"))?;
+        let spawn = Spawn {
+            elf: PROCESS,
+            priority: 100,
+            heap_bytes: heap_mib << 20,
+            stack_pages: 32,
+            arguments,
+            grants: &grants,
+        };
+        let process = self.broker.spawn(&spawn);
+        let process =
+            process.map_err(|error| println!("a process could not be started: {error}"))?;
+        self.living.push(process);
+        Ok(process)
+    }
+
+    /// Starts a process that serves, and waits until it does.
+    fn service(
+        &mut self,
+        role: u64,
+        argument: u64,
+        heap_mib: u64,
+        services: &[ServiceNumber],
+    ) -> Result<ServiceNumber, ()> {
+        let service = self.broker.add_service(self.broker.next_process());
+        let arguments = [role, service.0.into(), argument];
+        let process = self.spawn(&arguments, heap_mib, services)?;
+        match self.next() {
+            Said::Word(who, said::READY) if who == process => Ok(service),
+            other => {
+                complain(&other);
+                Err(())
+            }
+        }
+    }
+
+    /// Listens until all processes have ended.
+    fn finish(mut self) -> Result<(), ()> {
+        let clients = self.living.split_off(3);
+        let victim = clients.get(VICTIM as usize).copied();
+        self.living.extend(clients);
+        while !self.living.is_empty() {
+            match self.next() {
+                Said::Word(_, said::ASKING) => {
+                    if let Some(victim) = victim {
+                        println!("Killing process {victim} in the middle of its questions.");
+                        self.broker.kill(victim);
+                        self.living.retain(|process| *process != victim);
+                    }
+                }
+                Said::Ended(process, End::Exit(0)) => {
+                    self.living.retain(|living| *living != process);
+                }
+                other => {
+                    complain(&other);
+                    return Err(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Said {
+        loop {
+            let received = self.broker.listener().recv();
+            match self.broker.handle(received) {
+                Outcome::Handled => {}
+                Outcome::Print(process, text) => {
+                    for line in text.as_str().lines() {
+                        println!("{process}: {line}");
+                    }
+                }
+                Outcome::Ended(process, end) => return Said::Ended(process, end),
+                Outcome::Other(process, other) => return Said::Word(process, other.label()),
+            }
+        }
+    }
+}
+
+enum Said {
+    Word(ProcessNumber, u64),
+    Ended(ProcessNumber, End),
+}
+
+fn complain(said: &Said) {
+    match said {
+        Said::Word(process, label) => println!("process {process} said {label:#x} out of turn"),
+        Said::Ended(process, End::Exit(code)) => {
+            println!("process {process} ended with code {code}");
+        }
+        Said::Ended(process, End::Panic(text)) => {
+            println!("process {process} panicked: {}", text.as_str());
+        }
+        Said::Ended(process, End::Fault(fault)) => println!("process {process} faulted {fault}"),
+    }
+}
