@@ -127,6 +127,7 @@ impl Fake {
                 let _ = kernel.handle_syscall(current);
             }
         }
+        self.check();
     }
 
     /// Keeps system calls from the fast path from now on, or lets them on it again.
