@@ -12,6 +12,7 @@ use crate::tcb::{QUEUED, ThreadState, is_runnable};
 use baton_kernel_mem::{Endpoint, IrqTable, KernelLane, Notification, Paddr, Slot, Tcb, tcb_slot};
 use baton_sel4_abi as abi;
 use core::mem::offset_of;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::string::String;
@@ -20,13 +21,18 @@ use std::vec::Vec;
 /// Untypeds of at most that size (bytes, log2) are looked at for being clear above their watermark.
 const SMALL_UNTYPED_BITS: u64 = 17;
 
+/// What is looked at at once for being clear: words, slots, bytes.
+const BLOCK_WORDS: usize = 64;
+const BLOCK_SLOTS: u64 = BLOCK_BYTES >> Slot::BITS;
+const BLOCK_BYTES: u64 = BLOCK_WORDS as u64 * 8;
+
 /// Everything that was found.
 #[derive(Default)]
 struct Found {
     /// Slots that hold something, by address.
     slots: BTreeMap<u64, Cap>,
-    /// Empty slots whose links must be empty too.
-    empty: Vec<u64>,
+    /// Empty slots that are not all zeros, as they must be.
+    unclear: Vec<u64>,
     threads: BTreeSet<u64>,
     endpoints: BTreeSet<u64>,
     notifications: BTreeSet<u64>,
@@ -47,6 +53,8 @@ macro_rules! ensure {
         }
     };
 }
+
+mod vspace;
 
 impl<'m, M: Machine> Kernel<'m, M> {
     /// Looks at all records, and whether unused memory is clear. To be called between two kernel entries.
@@ -72,10 +80,13 @@ impl<'m, M: Machine> Kernel<'m, M> {
         let found = self.explore()?;
         self.check_tree(&found)?;
         self.check_memory(&found)?;
+        self.check_vspaces(&found)?;
         self.check_ready(&found)?;
         self.check_cancellation()?;
+        // The queues that threads wait in, by their objects: each is walked once.
+        let mut queues = BTreeMap::new();
         for &thread in &found.threads {
-            self.check_thread(Paddr::new(thread))?;
+            self.check_thread(Paddr::new(thread), &mut queues)?;
         }
         for &endpoint in &found.endpoints {
             self.check_endpoint(self.mem.get(Paddr::new(endpoint)))?;
@@ -87,6 +98,11 @@ impl<'m, M: Machine> Kernel<'m, M> {
             self.check_lane(&found, Paddr::new(lane), size_bits)?;
         }
         Ok(found)
+    }
+
+    /// Where the table of the interrupts' slots is.
+    pub fn irq_table(self) -> Paddr {
+        self.core.irq_table.get()
     }
 
     /// Finds all capabilities, from the threads and the interrupt table on.
@@ -117,11 +133,22 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 }
                 continue;
             };
-            for index in 0..count {
+            let mut index = 0;
+            while index < count {
                 let at = first + (index << Slot::BITS);
+                if count - index >= BLOCK_SLOTS && self.is_block_clear(at) {
+                    index += BLOCK_SLOTS;
+                    continue;
+                }
+                index += 1;
                 let slot: &Slot = self.mem.get(Paddr::new(at));
                 match Cap::decode(slot.cap()) {
-                    Cap::Null => found.empty.push(at),
+                    Cap::Null => {
+                        let links = (slot.prev.get(), slot.next.get());
+                        if links != (0, 0) || slot.cap() != [0, 0] {
+                            found.unclear.push(at);
+                        }
+                    }
                     cap => {
                         if found.slots.insert(at, cap).is_none() {
                             found.note(cap, &mut threads, &mut work)?;
@@ -136,6 +163,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 }
             }
         }
+    }
+
+    /// Whether a block of memory is all zeros: quickly, for most of what is looked at is.
+    fn is_block_clear(self, at: u64) -> bool {
+        let words = self.mem.user_words::<BLOCK_WORDS>(Paddr::new(at));
+        words.is_some_and(|words| words.iter().fold(0, |all, word| all | word.get()) == 0)
     }
 
     /// The threads that wait at known objects.
@@ -163,12 +196,8 @@ impl<'m, M: Machine> Kernel<'m, M> {
 
     /// Links of slots agree, and capabilities to one object stand together.
     fn check_tree(self, found: &Found) -> Checked {
-        for &at in &found.empty {
-            let slot: &Slot = self.mem.get(Paddr::new(at));
-            ensure!(
-                slot.prev.get() == 0 && slot.next.get() == 0 && slot.cap() == [0, 0],
-                "the empty slot {at:#x} is linked"
-            );
+        if let Some(at) = found.unclear.first() {
+            return Err(format!("the empty slot {at:#x} is linked"));
         }
         // A block of capabilities to one object begins where the one before is another object's.
         let mut begun: Vec<(u64, Cap)> = Vec::new();
@@ -259,12 +288,18 @@ impl<'m, M: Machine> Kernel<'m, M> {
                 continue;
             };
             let (start, end) = (address.value(), address.value() + (1 << size_bits));
-            for at in (start + used.next_multiple_of(8)..end).step_by(8) {
+            let mut at = start + used.next_multiple_of(8);
+            while at < end {
+                if end - at >= BLOCK_BYTES && self.is_block_clear(at) {
+                    at += BLOCK_BYTES;
+                    continue;
+                }
                 let word = self.mem.user_words::<1>(Paddr::new(at));
                 ensure!(
                     word.is_some_and(|[word]| word.get() == 0),
                     "{cap:?} is not clear at {at:#x}"
                 );
+                at += 8;
             }
         }
         Ok(())
@@ -338,7 +373,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
     }
 
     /// What a thread waits for knows of it.
-    fn check_thread(self, at: Paddr) -> Checked {
+    fn check_thread(self, at: Paddr, queues: &mut BTreeMap<u64, BTreeSet<u64>>) -> Checked {
         let tcb: &Tcb = self.mem.get(at);
         let blocking = Paddr::new(tcb.blocking_object.get());
         let wanted = match ThreadState::of(tcb) {
@@ -350,8 +385,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if wanted != 0 {
             // Head word and links are alike in both.
             let head = self.mem.get::<Endpoint>(blocking).head.get();
+            let queue = match queues.entry(blocking.value()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.queue(head)?.into_iter().collect()),
+            };
             ensure!(
-                head & queue_state::MASK == wanted && self.queue(head)?.contains(&at.value()),
+                head & queue_state::MASK == wanted && queue.contains(&at.value()),
                 "thread {at:?} waits at {blocking:?}, which does not know"
             );
         }

@@ -104,3 +104,69 @@ fn a_fault_that_nobody_will_answer_is_found() {
     let said = broken(|world| world.fake.current().fault[0].set(5));
     assert!(said.contains("has a fault"), "{said}");
 }
+
+/// Where the running thread's entry for a page of 4 KiB is (physical).
+fn entry_of(world: &World, vaddr: u64) -> u64 {
+    let (root, _) = world.fake.hardware.address_space();
+    let mut table = root.value();
+    for bits in [30, 21] {
+        let entry = world.fake.physical(table + ((vaddr >> bits) & 511) * 8);
+        table = (entry >> 10) << 12;
+    }
+    table + ((vaddr >> 12) & 511) * 8
+}
+
+#[test]
+fn mappings_that_no_capability_has_made_are_found() {
+    let said = broken(|world| {
+        let (_, vaddr) = world.page();
+        let entry = entry_of(world, vaddr);
+        // The same page a second time.
+        world
+            .fake
+            .set_physical(entry + 8, world.fake.physical(entry));
+    });
+    assert!(said.contains("no capability says so"), "{said}");
+    let said = broken(|world| {
+        let frame = world.make(baton_sel4_abi::ObjectType::Page, 0);
+        let (_, vaddr) = world.page();
+        world
+            .map(
+                frame,
+                slots::INIT_THREAD_VSPACE,
+                vaddr + 0x1000,
+                CapRights::READ,
+            )
+            .expect("a page");
+        let read_only = world.mint(frame, CapRights::READ, 0);
+        world.delete(frame);
+        world
+            .map(
+                read_only,
+                slots::INIT_THREAD_VSPACE,
+                vaddr + 0x1000,
+                CapRights::READ,
+            )
+            .expect("a page");
+        let entry = entry_of(world, vaddr + 0x1000);
+        let writable = world.fake.physical(entry) | 1 << 2;
+        world.fake.set_physical(entry, writable);
+    });
+    assert!(said.contains("no capability permits it"), "{said}");
+    let said = broken(|world| {
+        let (root, _) = world.fake.hardware.address_space();
+        world.fake.set_physical(root.value() + 511 * 8, 0);
+    });
+    assert!(said.contains("not the kernel's"), "{said}");
+}
+
+#[test]
+#[should_panic(expected = "is cached as")]
+fn translations_that_were_not_flushed_are_found() {
+    let world = World::new();
+    let (_, vaddr) = world.page();
+    assert_eq!(world.fake.load(vaddr), Ok(0));
+    world.fake.check();
+    world.fake.set_physical(entry_of(&world, vaddr), 0);
+    world.fake.check();
+}

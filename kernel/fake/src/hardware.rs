@@ -12,6 +12,9 @@ pub(crate) type Cached = (u64, u32);
 /// The 32 registers, then the control register.
 struct FloatingPoint(RefCell<[u64; 33]>);
 
+/// What the machine says when the kernel uses the floating-point unit and it is off.
+pub(crate) const FPU_OFF: &str = "the kernel uses the floating-point unit, which is off";
+
 /// Where the identifier stands in an address space as one word.
 const ASID_SHIFT: u32 = 48;
 
@@ -103,6 +106,11 @@ impl Hardware {
         self.fpu_enabled.get()
     }
 
+    /// A trap inside the kernel, which stops it.
+    fn need_fpu(&self) {
+        assert!(self.fpu_enabled.get(), "{FPU_OFF}");
+    }
+
     /// What was printed so far.
     pub fn console(&self) -> String {
         String::from_utf8_lossy(&self.console.borrow()).into_owned()
@@ -119,8 +127,8 @@ impl Hardware {
 
 impl Machine for Hardware {
     fn address_space(&self, root: Paddr, asid: u64) -> u64 {
-        assert!(root.is_aligned(12) && asid < 1 << 16);
-        root.value() | asid << ASID_SHIFT
+        // Cut as registers are; that it is an address space is looked at with the kernel's records.
+        (root.value() & ((1 << ASID_SHIFT) - 1)) >> 12 << 12 | asid << ASID_SHIFT
     }
 
     fn set_address_space(&self, space: u64) {
@@ -207,12 +215,12 @@ impl Machine for Hardware {
     }
 
     fn fpu_touched(&self) -> bool {
-        assert!(self.fpu_enabled.get(), "asked while disabled");
+        self.need_fpu();
         self.fpu_touched.get()
     }
 
     fn save_fpu(&self, to: &FpuState) {
-        assert!(self.fpu_enabled.get(), "saved while disabled");
+        self.need_fpu();
         let fpu = self.fpu.0.borrow();
         for (cell, value) in to.registers.iter().zip(fpu.iter()) {
             cell.set(*value);
@@ -221,7 +229,7 @@ impl Machine for Hardware {
     }
 
     fn load_fpu(&self, from: &FpuState) {
-        assert!(self.fpu_enabled.get(), "loaded while disabled");
+        self.need_fpu();
         let mut fpu = self.fpu.0.borrow_mut();
         for (value, cell) in fpu.iter_mut().zip(from.registers.iter()) {
             *value = cell.get();

@@ -54,6 +54,8 @@ pub struct Fake {
     pub hardware: Hardware,
     slow_only: Cell<bool>,
     fast_calls: Cell<u64>,
+    /// Whether records are looked at after each entry.
+    checking: Cell<bool>,
     /// Keeps the memory; dropped last.
     _backing: Backing,
 }
@@ -68,6 +70,7 @@ impl Fake {
             hardware: Hardware::default(),
             slow_only: Cell::new(false),
             fast_calls: Cell::new(0),
+            checking: Cell::new(true),
             _backing: backing,
         }
     }
@@ -117,7 +120,8 @@ impl Fake {
         }
     }
 
-    /// Looks whether all the kernel's records are in order; done after every interrupt and exception.
+    /// Looks whether all the kernel's records are in order, and whether the hardware knows no more of them than it may;
+    /// done after every entry of a user, unless [`Fake::set_checking`] says otherwise.
     ///
     /// # Panics
     /// If they are not.
@@ -125,6 +129,25 @@ impl Fake {
         if let Err(wrong) = self.kernel().check() {
             panic!("the kernel's records are not in order: {wrong}");
         }
+        self.check_translations();
+    }
+
+    /// What is done after each entry of a user.
+    pub(crate) fn check_entry(&self) {
+        if self.checking.get() {
+            self.check();
+        }
+    }
+
+    /// Whether all records are to be looked at after each entry: not where they are broken on purpose, or are so many that
+    /// a test would take too long.
+    pub fn set_checking(&self, checking: bool) {
+        self.checking.set(checking);
+    }
+
+    /// Whether records are looked at after each entry.
+    pub fn is_checking(&self) -> bool {
+        self.checking.get()
     }
 
     /// The running thread.
@@ -207,7 +230,7 @@ impl Fake {
     pub fn take_interrupts(&self) {
         for _ in 0..1000 {
             if !self.hardware.is_interrupted() {
-                self.check();
+                self.check_entry();
                 return;
             }
             self.trap(false);
@@ -230,7 +253,7 @@ impl Fake {
     fn trap_for(&self, cause: u64, value: u64) {
         self.trap(false);
         let _ = self.kernel().handle_exception(cause, value);
-        self.check();
+        self.check_entry();
     }
 
     /// Makes sure that the floating-point unit is on, if the kernel lets the running thread have it.

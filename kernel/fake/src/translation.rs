@@ -4,6 +4,7 @@
 //! should have faulted.
 
 use crate::Fake;
+use baton_kernel_core::mem::Paddr;
 use baton_sel4_abi::PAGE_BITS;
 
 /// A kind of access.
@@ -87,16 +88,42 @@ impl Fake {
         let mut table = root;
         for bits in [30, 21, 12] {
             let index = (vaddr >> bits) & 511;
-            let entry = self.physical(table + index * 8);
+            // A table where no memory is would be an access fault.
+            let at = Paddr::new(table.wrapping_add(index * 8));
+            let [entry] = self.memory.user_words::<1>(at)?;
+            let entry = entry.get();
             if entry & VALID == 0 {
                 return None;
             }
             if entry & LEAF != 0 {
                 return Some((entry, bits));
             }
-            table = entry >> 10 << PAGE_BITS;
+            table = (entry >> 10 & ((1 << 44) - 1)) << PAGE_BITS;
         }
         None
+    }
+
+    /// Looks whether a flush is missing: whatever translations are cached, and the table in force, are those of address
+    /// spaces that still exist, and as their tables are now.
+    ///
+    /// # Panics
+    /// If one is not.
+    pub(crate) fn check_translations(&self) {
+        let kernel = self.kernel();
+        let (root, asid) = self.hardware.address_space();
+        assert!(
+            root.is_null() || kernel.address_space(asid) == Some(root),
+            "the table at {root:?} is in force and no address space any more"
+        );
+        for (&(asid, page), &cached) in self.hardware.cached.borrow().iter() {
+            let now = kernel
+                .address_space(asid)
+                .and_then(|root| self.walk(root.value(), page));
+            assert!(
+                now == Some(cached),
+                "{page:#x} of address space {asid} is cached as {cached:x?}, and the tables say {now:x?}"
+            );
+        }
     }
 
     /// The running thread loads a word.

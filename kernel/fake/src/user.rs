@@ -47,8 +47,8 @@ impl Reply {
 }
 
 impl Fake {
-    /// The running thread's IPC buffer.
-    fn buffer(&self, tcb: &Tcb) -> Option<&[UserWord; ipc_buffer::WORDS]> {
+    /// The running thread's IPC buffer, if hardware lets it write there.
+    pub(crate) fn buffer(&self, tcb: &Tcb) -> Option<&[UserWord; ipc_buffer::WORDS]> {
         let vaddr = tcb.ipc_buffer.get();
         let at = self.translate(crate::Access::Store, vaddr).ok()?;
         self.kernel().mem.user_words(Paddr::new(at))
@@ -127,7 +127,7 @@ impl Fake {
                 let _ = kernel.handle_syscall(current);
             }
         }
-        self.check();
+        self.check_entry();
     }
 
     /// Keeps system calls from the fast path from now on, or lets them on it again.

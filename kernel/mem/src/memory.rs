@@ -2,6 +2,8 @@
 
 use crate::{Object, Paddr};
 use baton_sync::{AtomicU64, Ordering};
+#[cfg(not(target_os = "none"))]
+use core::cell::Cell;
 use core::hint::assert_unchecked;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -42,6 +44,9 @@ pub struct Memory {
     /// Where `start` is seen. On the machine itself it is computed from the window instead, which saves a load.
     #[cfg_attr(target_os = "none", allow(dead_code, reason = "only read on the host"))]
     seen: NonNull<u8>,
+    /// Handles that may still be made; see [`Memory::limit_handles`].
+    #[cfg(not(target_os = "none"))]
+    handles_left: Cell<u64>,
     /// Handles are neither sent to nor shared with other threads.
     _here: PhantomData<*mut u8>,
 }
@@ -61,8 +66,17 @@ impl Memory {
             start: start.value(),
             size: size & !(GRANULE - 1),
             seen,
+            #[cfg(not(target_os = "none"))]
+            handles_left: Cell::new(u64::MAX),
             _here: PhantomData,
         }
+    }
+
+    /// Lets `count` more handles be made by [`Memory::get`], and then no more. Not on the machine: so that a test with
+    /// records that are broken on purpose ends, for whatever walks them makes a handle a step.
+    #[cfg(not(target_os = "none"))]
+    pub fn limit_handles(&self, count: u64) {
+        self.handles_left.set(count);
     }
 
     /// The first address.
@@ -113,11 +127,16 @@ impl Memory {
     /// # Panics
     ///
     /// If the object would leave this memory or is not aligned: then the kernel's own records are broken, which no
-    /// user can bring about.
+    /// user can bring about. Beyond the limit of [`Memory::limit_handles`], where there is one.
     #[inline(always)]
     pub fn get<T: Object>(&self, at: Paddr) -> &T {
         if !self.is_object::<T>(at) {
             broken();
+        }
+        #[cfg(not(target_os = "none"))]
+        match self.handles_left.get().checked_sub(1) {
+            Some(left) => self.handles_left.set(left),
+            None => endless(),
         }
         let pointer = self.pointer(at).cast::<T>();
         // SAFETY: it points into the memory, as below, where null is not.
@@ -212,4 +231,11 @@ impl Memory {
 #[inline(never)]
 fn broken() -> ! {
     panic!("the kernel's records are broken: an object outside its memory");
+}
+
+#[cfg(not(target_os = "none"))]
+#[cold]
+#[inline(never)]
+fn endless() -> ! {
+    panic!("the kernel does not come to an end");
 }

@@ -164,3 +164,18 @@ fn registers_that_there_are_not_read_as_nothing() {
         assert_eq!(context.read(usize::MAX), 0);
     });
 }
+
+#[test]
+fn no_more_handles_are_made_than_the_limit_allows() {
+    with_memory(|memory| {
+        memory.limit_handles(3);
+        for _ in 0..3 {
+            memory.get::<Slot>(Paddr::new(START));
+        }
+        assert!(refused(|| {
+            memory.get::<Slot>(Paddr::new(START));
+        }));
+        memory.limit_handles(1);
+        memory.get::<Slot>(Paddr::new(START));
+    });
+}

@@ -18,7 +18,7 @@ const POOL_SIZE: usize = 1 << ASID_POOL_INDEX_BITS;
 impl<'m, M: Machine> Kernel<'m, M> {
     /// The root of the address space with that identifier.
     #[inline]
-    pub(super) fn root_of(self, asid: u64) -> Option<Paddr> {
+    pub(crate) fn root_of(self, asid: u64) -> Option<Paddr> {
         let root = Paddr::new(self.asid_entry(asid)?.get());
         (!root.is_null()).then_some(root)
     }
