@@ -11,6 +11,7 @@
 
 mod hardware;
 mod memory;
+pub mod program;
 mod translation;
 mod user;
 

@@ -12,6 +12,8 @@
 //! | [`client_side`] | a server | calls end, calls to others are not confused |
 //! | [`wire`], [`handshake`] | bytes | they decode to a value or to an error |
 //! | [`executor`] | nobody | each task that was woken is polled, nothing is touched after its end |
+//! | [`kernel_calls`] | user threads | the kernel's records stay in order |
+//! | [`kernel_records`] | the kernel's own records | the kernel goes on, with wrong results, or stops |
 #![forbid(unsafe_code)]
 
 pub mod client_side;
@@ -21,5 +23,7 @@ pub mod handshake;
 pub mod hostile;
 pub mod hostile_peer;
 pub mod input;
+pub mod kernel_calls;
+pub mod kernel_records;
 
 pub mod wire;
