@@ -94,7 +94,7 @@ pub const STAGES: &[Stage] = &[
     },
     Stage {
         name: "qemu",
-        about: "the test root tasks on each kernel, in QEMU",
+        about: "the test root tasks on each kernel, and random system calls, in QEMU",
         work: qemu,
     },
     Stage {
@@ -281,8 +281,7 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         Flavour::Debug,
         Flavour::DebugDomains,
     ] {
-        let (image, machine) = user::image_of(workspace, &bare, user::TEST, flavour)?;
-        let mut boot = match machine.boot(&image) {
+        let mut boot = match user::boot_of(workspace, &bare, user::TEST, flavour) {
             Ok(boot) => boot,
             Err(error) => return not_run(error),
         };
@@ -295,6 +294,18 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
     ] {
         let (image, machine) = user::image_of(workspace, &bare, app, flavour)?;
         context.run(&mut machine.boot(&image)?)?;
+    }
+    for (flavour, calls) in [
+        (Flavour::Release, 1_000_000),
+        (Flavour::SlowOnly, context.by_length(100_000, 1_000_000)),
+        (Flavour::Debug, context.by_length(100_000, 1_000_000)),
+    ] {
+        let mut boot = match user::boot_of(workspace, &bare, user::HOSTILE, flavour) {
+            Ok(boot) => boot,
+            Err(error) => return not_run(error),
+        };
+        let line = format!("calls={calls} seed={}", context.seed);
+        context.run(boot.args(["-append", &line]))?;
     }
     Ok(Outcome::Passed)
 }

@@ -1,6 +1,7 @@
 //! Building and running root tasks: those of this repository by name, and anybody's by ELF file.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::bare::Bare;
 use crate::error::Error;
@@ -25,8 +26,10 @@ pub const LATENCY: App<'_> = App("latency");
 pub const CONNECT: App<'_> = App("connect");
 /// The root task that runs a real service with clients of its own.
 pub const STORE: App<'_> = App("store");
+/// The root task whose processes throw random system calls.
+pub const HOSTILE: App<'_> = App("hostile");
 /// Those that carry the program of a process.
-pub const WITH_PROCESS: [App<'_>; 5] = [DEMO, TEST, BENCH, CONNECT, STORE];
+pub const WITH_PROCESS: [App<'_>; 6] = [DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE];
 
 /// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,20 @@ pub fn image_of(
     let kernel = build_kernel(workspace, bare, flavour)?;
     let name = format!("{}-{}", app.package(), flavour.file());
     image_on(workspace, bare, app, &kernel, &name)
+}
+
+/// Builds an image as [`image_of`], and returns the command that boots it.
+///
+/// # Errors
+/// As [`image_of`], and `Setup` when there is no emulator.
+pub fn boot_of(
+    workspace: &Workspace,
+    bare: &Bare,
+    app: App<'_>,
+    flavour: Flavour,
+) -> Result<Command, Error> {
+    let (image, machine) = image_of(workspace, bare, app, flavour)?;
+    machine.boot(&image)
 }
 
 /// As [`image_of`], on the kernel in that file, and with that name.
