@@ -291,6 +291,8 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         (user::CONNECT, Flavour::Release),
         (user::CONNECT, Flavour::Debug),
         (user::STORE, Flavour::Release),
+        (user::LANES, Flavour::Release),
+        (user::LANES, Flavour::Debug),
     ] {
         let (image, machine) = user::image_of(workspace, &bare, app, flavour)?;
         context.run(&mut machine.boot(&image)?)?;

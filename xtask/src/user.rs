@@ -28,6 +28,8 @@ pub const CONNECT: App<'_> = App("connect");
 pub const STORE: App<'_> = App("store");
 /// The root task whose processes throw random system calls.
 pub const HOSTILE: App<'_> = App("hostile");
+/// The root task that proves asynchronous system calls.
+pub const LANES: App<'_> = App("lanes");
 /// Those that carry the program of a process.
 pub const WITH_PROCESS: [App<'_>; 6] = [DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE];
 

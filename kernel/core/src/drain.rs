@@ -14,7 +14,7 @@
 //!
 //! Neighbours: `lane` is the object; `syscall` calls in; `entry` drains in passing.
 
-use crate::cap::Cap;
+use crate::cap::{self, Cap, address_of};
 use crate::error::{Answer, Decoded, Stop, SyscallError};
 use crate::fault::Fault;
 use crate::invocation::Invocation;
@@ -23,7 +23,7 @@ use crate::machine::Machine;
 use crate::message::MessageWords;
 use crate::state::Kernel;
 use crate::tcb::{ThreadState, is_runnable};
-use baton_kernel_mem::{KernelLane, Paddr, Slot, Tcb, UserWord, reg};
+use baton_kernel_mem::{KernelLane, LaneSlot, Paddr, Slot, Tcb, UserWord, reg};
 use baton_sel4_abi::baton::{
     BatonCall, Drained, Parked,
     asynchronous::{self, kind},
@@ -181,59 +181,62 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if lane.flags.get() & flag::QUARANTINED != 0 {
             return End::Quarantined;
         }
-        let before = lane.head.get();
+        let (head, tail) = (lane.head.get(), lane.tail.get());
         let end = self.drain_messages(caller, lane, most);
         if end != End::Unbound {
-            self.publish(caller, lane, before);
+            self.publish(caller, lane, head, tail);
         }
         end
     }
 
     fn drain_messages(self, caller: &'m Tcb, lane: &'m KernelLane, most: u32) -> End {
-        let mut left = most;
-        loop {
-            if lane.flags.get() & flag::BUSY == 0 {
-                if lane.head.get() == lane.published.get()
-                    && let Err(end) = self.read_tail(lane)
-                {
-                    return end;
-                }
-                if left == 0 {
-                    return End::Enough;
-                }
-                self.copy_slot(lane);
+        if lane.flags.get() & flag::RESUMED != 0 {
+            let head = lane.head.get();
+            let end = self.go_on(caller, lane, lane.info.get());
+            if lane.head.get() != head {
+                lane.flags.set(lane.flags.get() & !flag::RESUMED);
             }
-            left = left.saturating_sub(1);
-            let result = match self.perform(caller, lane) {
-                Err(Stop::Preempted) => None,
-                Ok(answer) => Some(Ok(answer)),
-                Err(Stop::Error(error)) => Some(Err(error)),
-            };
-            let flags = lane.flags.get();
-            if flags & flag::BUSY == 0 {
-                // The message has deleted the lane, or its thread.
-                return End::Unbound;
-            }
-            let Some(result) = result else {
-                lane.flags.set(flags | flag::RESUMED);
-                return End::Interrupted;
-            };
-            let flags = flags & !(flag::BUSY | flag::RESUMED);
-            lane.head.set((lane.head.get() + 1) & POSITION_MASK);
-            let is_request = (lane.info.get() >> 8) & 0xff == kind::REQUEST;
-            if is_request {
-                self.push_answer(lane, result);
-                lane.flags.set(flags | flag::NEWS);
-            } else {
-                lane.flags.set(flags);
-            }
-            if self.is_overruled(caller) {
-                return End::Overruled;
-            }
-            if self.machine.interrupt_pending() {
-                return End::Interrupted;
+            if let Some(end) = end {
+                return end;
             }
         }
+        for _ in 0..most {
+            if lane.head.get() == lane.published.get()
+                && let Err(end) = self.read_tail(lane)
+            {
+                return end;
+            }
+            let info = self.copy_slot(lane);
+            if let Some(end) = self.go_on(caller, lane, info) {
+                return end;
+            }
+        }
+        End::Enough
+    }
+
+    /// Performs the message in the record and answers it. Says if draining ends with that.
+    #[inline(always)]
+    fn go_on(self, caller: &'m Tcb, lane: &'m KernelLane, info: u64) -> Option<End> {
+        let result = self.perform(caller, lane, info);
+        if lane.tcb.get() != self.mem.address(caller).value() {
+            // The message has deleted the lane, or its thread.
+            return Some(End::Unbound);
+        }
+        if let Err(Stop::Preempted) = result {
+            lane.flags.set(lane.flags.get() | flag::RESUMED);
+            return Some(End::Interrupted);
+        }
+        lane.head.set(next_position(lane.head.get()));
+        if kind_of_message(info) == kind::REQUEST {
+            self.push_answer(lane, info, result);
+        }
+        if self.is_overruled(caller) {
+            return Some(End::Overruled);
+        }
+        if self.machine.interrupt_pending() {
+            return Some(End::Interrupted);
+        }
+        None
     }
 
     /// Looks how far the thread has published.
@@ -256,54 +259,48 @@ impl<'m, M: Machine> Kernel<'m, M> {
         Ok(())
     }
 
-    /// Copies the next slot into the record: each word once.
-    #[inline]
-    fn copy_slot(self, lane: &'m KernelLane) {
-        let at = slot_at(&lane.requests, &lane.head, lane);
-        // It lies in the lane's own pages.
-        if let Some([head, token, payload @ ..]) = self.mem.user_words::<8>(at) {
-            lane.info.set(head.get() >> 32);
-            lane.token.set(token.get());
-            for (to, from) in lane.payload.iter().zip(payload) {
-                to.set(from.get());
-            }
+    /// Copies the next slot into the record, each word once, and returns what its head says.
+    #[inline(always)]
+    fn copy_slot(self, lane: &'m KernelLane) -> u64 {
+        let slot: &LaneSlot = self.mem.get(slot_at(&lane.requests, &lane.head, lane));
+        let [head, token, payload @ ..] = &slot.words;
+        let info = head.get() >> 32;
+        lane.info.set(info);
+        lane.token.set(token.get());
+        let [to @ .., _, _] = &lane.payload;
+        for index in 0..asynchronous::PAYLOAD_WORDS as usize {
+            to[index].set(payload[index].get());
         }
-        lane.flags.set(lane.flags.get() | flag::BUSY);
+        info
     }
 
     /// Performs the message in the record.
-    #[inline]
-    fn perform(self, caller: &'m Tcb, lane: &'m KernelLane) -> Decoded {
-        let info = lane.info.get();
+    #[inline(always)]
+    fn perform(self, caller: &'m Tcb, lane: &'m KernelLane, info: u64) -> Decoded {
         let method = info >> 16;
-        let call = match (info >> 8) & 0xff {
-            kind::REQUEST => true,
-            kind::ONE_WAY => false,
-            // Calls are performed in order and at once; there is nothing to cancel. Other kinds are none.
-            _ => return Ok(Answer::Empty),
-        };
-        let count = (method >> asynchronous::EXTRA_CAPS_SHIFT) & 3;
         let words = info & 0xff;
-        let [pointer, rest @ ..] = &lane.payload;
-        let (arguments, length) = if method & asynchronous::LONG != 0 {
-            if lane.flags.get() & flag::RESUMED == 0 {
-                lane.long_length.set(self.read_long(lane, words)?);
-            }
-            (&lane.words, lane.long_length.get())
-        } else {
-            (short_arguments(lane, count), short_length(words, count)?)
-        };
-        if method & asynchronous::RESERVED != 0 {
-            return Err(SyscallError::IllegalOperation.into());
+        let kind = kind_of_message(info);
+        if kind != kind::REQUEST && kind != kind::ONE_WAY {
+            // Calls are performed in order and at once; there is nothing to cancel. Other kinds are none.
+            return Ok(Answer::Empty);
         }
-        let failed = |failure| SyscallError::FailedLookup {
-            source: false,
-            failure,
+        let count = (method >> asynchronous::EXTRA_CAPS_SHIFT) & 3;
+        let (arguments, length) = if method & (asynchronous::LONG | asynchronous::RESERVED) == 0 {
+            (short_arguments(lane, count), short_length(words, count)?)
+        } else {
+            (&lane.words, self.unusual_length(lane, method, words)?)
         };
-        let slot = self.lookup_slot(caller, pointer.get()).map_err(failed)?;
+        let [pointer, first, second, third, ..] = &lane.payload;
+        let slot = self.lookup_cap(caller, pointer)?;
         let mut extra = [None; 3];
-        for (slot, pointer) in extra.iter_mut().zip(rest).take(count as usize) {
-            *slot = Some(self.lookup_slot(caller, pointer.get()).map_err(failed)?);
+        if count != 0 {
+            extra[0] = Some(self.lookup_cap(caller, first)?);
+            if count > 1 {
+                extra[1] = Some(self.lookup_cap(caller, second)?);
+            }
+            if count > 2 {
+                extra[2] = Some(self.lookup_cap(caller, third)?);
+            }
         }
         let invocation = Invocation {
             label: method & ((1 << asynchronous::LABEL_BITS) - 1),
@@ -313,29 +310,60 @@ impl<'m, M: Machine> Kernel<'m, M> {
             words: arguments,
             buffer: Some(&lane.buffer),
             caller,
-            call,
+            call: kind == kind::REQUEST,
             block: false,
         };
         self.check_asynchronous(&invocation)?;
         self.decode(&invocation)
     }
 
+    /// The slot that a capability pointer of the message names.
+    #[inline(always)]
+    fn lookup_cap(self, caller: &'m Tcb, pointer: &Cell<u64>) -> Result<&'m Slot, SyscallError> {
+        self.lookup_slot(caller, pointer.get())
+            .map_err(|failure| SyscallError::FailedLookup {
+                source: false,
+                failure,
+            })
+    }
+
+    /// Arguments of a message that is not in the short form, copied once.
+    #[cold]
+    #[inline(never)]
+    fn unusual_length(
+        self,
+        lane: &'m KernelLane,
+        method: u64,
+        words: u64,
+    ) -> Result<u64, SyscallError> {
+        if method & asynchronous::LONG != 0 && lane.flags.get() & flag::RESUMED == 0 {
+            lane.long_length.set(self.read_long(lane, words)?);
+        }
+        if method & asynchronous::RESERVED != 0 {
+            return Err(SyscallError::IllegalOperation);
+        }
+        Ok(lane.long_length.get())
+    }
+
     /// Refuses what makes no sense out of a lane: what may wait, what uses the caller's registers or reply capability, and what
     /// changes the caller or a lane.
-    #[inline]
+    #[inline(always)]
     fn check_asynchronous(self, inv: &Invocation<'m>) -> Result<(), SyscallError> {
+        let first = inv.slot.cap_first();
         let own = self.mem.address(inv.caller);
         let names_caller = |slot: Option<&Slot>| {
             slot.is_some_and(|slot| Cap::decode(slot.cap()) == Cap::Thread { tcb: own })
         };
-        let refused = match Cap::decode(inv.slot.cap()) {
-            Cap::Thread { tcb } => {
-                tcb == own
+        let refused = match cap::kind_of(first) {
+            cap::kind::THREAD => {
+                address_of(first) == own
                     || (inv.label == Label::TcbCopyRegisters.number() && names_caller(inv.extra[0]))
             }
-            Cap::CNode { .. } => inv.label == Label::CNodeSaveCaller.number(),
-            Cap::Domain => inv.label == Label::DomainSet.number() && names_caller(inv.extra[0]),
-            Cap::Endpoint { .. } | Cap::Reply { .. } | Cap::KernelLane { .. } => true,
+            cap::kind::CNODE => inv.label == Label::CNodeSaveCaller.number(),
+            cap::kind::DOMAIN => {
+                inv.label == Label::DomainSet.number() && names_caller(inv.extra[0])
+            }
+            cap::kind::ENDPOINT | cap::kind::REPLY | cap::kind::KERNEL_LANE => true,
             _ => false,
         };
         if refused {
@@ -375,43 +403,57 @@ impl<'m, M: Machine> Kernel<'m, M> {
     }
 
     /// Writes the answer to the request in the record.
-    #[inline]
-    fn push_answer(self, lane: &'m KernelLane, result: Result<Answer, SyscallError>) {
-        let at = slot_at(&lane.answers, &lane.tail, lane);
-        // It lies in the lane's own pages.
-        let Some([head, token, label, first, rest @ ..]) = self.mem.user_words::<8>(at) else {
-            return;
-        };
+    #[inline(always)]
+    fn push_answer(self, lane: &'m KernelLane, info: u64, result: Decoded) {
+        let slot: &LaneSlot = self.mem.get(slot_at(&lane.answers, &lane.tail, lane));
+        let [head, token, label, first, rest @ ..] = &slot.words;
         head.set(ANSWER_HEAD);
         token.set(lane.token.get());
-        lane.tail.set((lane.tail.get() + 1) & POSITION_MASK);
-        let long = (lane.info.get() >> 16) & asynchronous::LONG != 0;
+        lane.tail.set(next_position(lane.tail.get()));
+        let is_long = (info >> 16) & asynchronous::LONG != 0;
         match result {
-            Ok(Answer::Empty) if !long => {
+            Ok(Answer::Empty) if !is_long => {
                 label.set(0);
                 first.set(0);
             }
-            Ok(Answer::Word(word)) if !long => {
+            Ok(Answer::Word(word)) if !is_long => {
                 label.set(0);
                 first.set(word);
             }
-            result => {
-                let (error, length) = self.note_result(lane, result);
-                label.set(error);
-                let words = result_words(lane, length);
-                for (to, from) in core::iter::once(first).chain(rest).zip(words.chain([0; 5])) {
-                    to.set(from);
-                }
-                if long {
-                    let [.., bytes] = rest;
-                    bytes.set(self.write_long(lane, length));
-                }
-            }
+            result => self.write_words(
+                lane,
+                is_long,
+                result,
+                label,
+                [first, &rest[0], &rest[1], &rest[2], &rest[3]],
+            ),
+        }
+    }
+
+    /// Writes the words of an answer that has more than one, or is in the long form.
+    #[cold]
+    #[inline(never)]
+    fn write_words(
+        self,
+        lane: &'m KernelLane,
+        is_long: bool,
+        result: Decoded,
+        label: &UserWord,
+        places: [&UserWord; 5],
+    ) {
+        let (error, length) = self.note_result(lane, result);
+        label.set(error);
+        for (to, from) in places.iter().zip(result_words(lane, length).chain([0; 5])) {
+            to.set(from);
+        }
+        if is_long {
+            let [.., bytes] = places;
+            bytes.set(self.write_long(lane, length));
         }
     }
 
     /// Puts the words of an answer into the record, and returns its label and how many there are.
-    fn note_result(self, lane: &'m KernelLane, result: Result<Answer, SyscallError>) -> (u64, u64) {
+    fn note_result(self, lane: &'m KernelLane, result: Decoded) -> (u64, u64) {
         let mut words = MessageWords::of_lane(lane);
         match result {
             Ok(Answer::Empty) => (0, 0),
@@ -421,10 +463,12 @@ impl<'m, M: Machine> Kernel<'m, M> {
             }
             // They are there already.
             Ok(Answer::Written(length)) => (0, length),
-            Err(error) => {
+            Err(Stop::Error(error)) => {
                 words.push_error(error);
                 (error.code().label(), words.length)
             }
+            // It is not answered before it is done.
+            Err(Stop::Preempted) => (0, 0),
         }
     }
 
@@ -445,7 +489,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
     }
 
     /// Publishes how far the lane has been drained and answered.
-    fn publish(self, caller: &'m Tcb, lane: &'m KernelLane, before: u64) {
+    fn publish(self, caller: &'m Tcb, lane: &'m KernelLane, head_before: u64, tail_before: u64) {
         let in_region = Paddr::new(lane.in_region.get());
         let flags = lane.flags.get();
         let mut seen = 0;
@@ -457,7 +501,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         }
         self.set_lane_word(in_region, region::FLAGS, seen);
         let head = lane.head.get();
-        if head == before {
+        if head == head_before {
             return;
         }
         self.set_lane_word(in_region, region::TAIL_ANSWERS, lane.tail.get());
@@ -468,10 +512,22 @@ impl<'m, M: Machine> Kernel<'m, M> {
         // Pairs with nothing: the thread runs on this core, and not now.
         let out_region = Paddr::new(lane.out_region.get());
         let wanted = self.lane_word(out_region, region::WANT_SPACE);
-        if wanted.is_some_and(|wanted| wanted.get() != 0) {
+        if lane.tail.get() != tail_before || wanted.is_some_and(|wanted| wanted.get() != 0) {
             lane.flags.set(flags | flag::NEWS);
         }
     }
+}
+
+/// The position behind another.
+#[inline(always)]
+fn next_position(position: u64) -> u64 {
+    (position + 1) & POSITION_MASK
+}
+
+/// The kind of a message, by its head.
+#[inline(always)]
+fn kind_of_message(info: u64) -> u64 {
+    (info >> 8) & 0xff
 }
 
 /// The slot at a position of one of the lanes.
@@ -498,15 +554,12 @@ fn short_arguments(lane: &KernelLane, count: u64) -> &[Cell<u64>; 4] {
     if count == 0 {
         // Only then is there room for a fifth.
         let [.., fifth, _, _] = &lane.payload;
-        if let Some(place) = lane.buffer.get(ipc_buffer::MSG + 4) {
-            place.set(fifth.get());
-        }
+        lane.buffer[ipc_buffer::MSG + 4].set(fifth.get());
     }
-    let [_, from @ ..] = &lane.payload;
-    let at = (count as usize).min(3);
-    match from.get(at..).and_then(<[_]>::first_chunk) {
+    let at = 1 + (count & 3) as usize;
+    match lane.payload[at..at + 4].first_chunk() {
         Some(words) => words,
-        // Seven words behind the first, at most three of them capabilities.
+        // There are four.
         None => &lane.words,
     }
 }

@@ -27,10 +27,8 @@ use baton_sel4_abi::{CapRights, PAGE_BITS};
 pub(crate) mod flag {
     /// The tail was not a possible one; nothing is read from the lane any more.
     pub(crate) const QUARANTINED: u64 = 1 << 0;
-    /// The record holds a message that is being performed.
-    pub(crate) const BUSY: u64 = 1 << 1;
-    /// That message was preempted: what is in the record is to be gone on with.
-    pub(crate) const RESUMED: u64 = 1 << 3;
+    /// The message in the record was preempted: it is to be gone on with.
+    pub(crate) const RESUMED: u64 = 1 << 1;
     /// Something was published that the thread may not have seen.
     pub(crate) const NEWS: u64 = 1 << 2;
 }

@@ -57,3 +57,10 @@ pub struct KernelLane {
 }
 
 const _: () = assert!(size_of::<KernelLane>() == 4096);
+
+/// A slot of one of a kernel lane's regions: a head, a token, six words. Who has the region mapped reaches it too.
+#[repr(C, align(64))]
+pub struct LaneSlot {
+    /// The words.
+    pub words: [UserWord; 8],
+}

@@ -29,7 +29,7 @@ mod tcb;
 
 pub use addr::Paddr;
 pub use context::{Context, FpuState, reg};
-pub use lane::KernelLane;
+pub use lane::{KernelLane, LaneSlot};
 pub use memory::{Memory, UserWord, WINDOW_BASE};
 pub use object::{AsidPool, Endpoint, IrqTable, Notification, Object, PageTable};
 pub use slot::{CapWords, Slot};

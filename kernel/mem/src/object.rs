@@ -1,6 +1,6 @@
 //! Layouts of kernel objects other than slots and TCBs.
 
-use crate::{KernelLane, Slot, Tcb};
+use crate::{KernelLane, LaneSlot, Slot, Tcb};
 use core::cell::Cell;
 
 /// A type that a handle may point at.
@@ -26,6 +26,8 @@ unsafe impl Object for PageTable {}
 unsafe impl Object for AsidPool {}
 // SAFETY: cells of integers and atomic integers; `lane.rs` asserts the size of 4096 bytes and fills it with cells.
 unsafe impl Object for KernelLane {}
+// SAFETY: an array of atomic integers.
+unsafe impl Object for LaneSlot {}
 // SAFETY: an array of slots, which are objects.
 unsafe impl Object for IrqTable {}
 

@@ -24,6 +24,8 @@
 //! ```
 #![no_std]
 
+extern crate alloc;
+
 mod allocator;
 pub mod console;
 pub mod device;
@@ -46,4 +48,4 @@ pub use root::{Root, bundled_device_tree};
 pub use start::{START_INFO_OFFSET, start_process, start_root_task};
 pub use thread::{Thread, ThreadConfig, ThreadEntry};
 pub use vspace::{MapError, VSpace};
-pub use window::{Mapped, Window};
+pub use window::{Mapped, Shared, Window};

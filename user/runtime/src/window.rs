@@ -5,7 +5,12 @@
 
 use crate::allocator::ObjectSource;
 use crate::vspace::{MapError, VSpace};
+use alloc::sync::Arc;
+use baton_sel4::abi::PAGE_BITS;
 use baton_sel4::{CapRights, Error, Page, VmAttributes};
+use baton_shm::{Backing, ReadRegion, Region};
+use baton_sync::AtomicU64;
+use core::ptr::NonNull;
 
 /// Addresses of one's own address space that are free for frames.
 #[derive(Debug)]
@@ -23,6 +28,13 @@ pub struct Window {
 pub struct Mapped {
     base: u64,
     length: u64,
+}
+
+/// Frames behind one another in one's own address space, as words that others share.
+#[derive(Debug)]
+pub struct Shared {
+    base: u64,
+    words: usize,
 }
 
 impl Window {
@@ -88,9 +100,55 @@ impl Window {
         })
     }
 
+    /// Maps frames of 4 KiB behind one another as words that others share, with what rights their capabilities have.
+    ///
+    /// # Errors
+    /// As [`Window::map`].
+    pub fn map_shared(
+        &mut self,
+        objects: &mut impl ObjectSource,
+        pages: &[Page],
+    ) -> Result<Shared, MapError> {
+        let base = self.reserve(PAGE_BITS, pages.len() as u64);
+        for (&page, vaddr) in pages.iter().zip((base..).step_by(1 << PAGE_BITS)) {
+            let (rights, attributes) = (CapRights::READ_WRITE, VmAttributes::EXECUTE_NEVER);
+            self.vspace.map(objects, page, vaddr, rights, attributes)?;
+        }
+        Ok(Shared {
+            base,
+            words: pages.len() << (PAGE_BITS - 3),
+        })
+    }
+
     /// The address space.
     pub const fn vspace(&self) -> VSpace {
         self.vspace
+    }
+}
+
+impl Shared {
+    /// The words, which this program may write: where the capabilities did not have the right, writing faults.
+    pub fn region(self) -> Region {
+        Region::new(Arc::new(self))
+    }
+
+    /// The words, to be read only.
+    pub fn read_only(self) -> ReadRegion {
+        ReadRegion::new(Arc::new(self))
+    }
+}
+
+// SAFETY: the words are mapped from the address on for this purpose alone, for good unless this program unmaps them by other means, and then
+// an access faults (as for `Mapped`); memory is always initialised. Others that have the frames, the kernel among them, write from their own
+// protection domains.
+unsafe impl Backing for Shared {
+    fn base(&self) -> NonNull<AtomicU64> {
+        // A window does not begin at 0.
+        NonNull::new(self.base as *mut AtomicU64).unwrap_or(NonNull::dangling())
+    }
+
+    fn words(&self) -> usize {
+        self.words
     }
 }
 
