@@ -130,10 +130,12 @@ impl<P: Platform> Service<P> for Echo {
     fn serve<'a>(&'a self, request: Request<'a, P>, cell: FreeCell<'a, P>) -> Started {
         let number = request.args::<u64>().expect("a number");
         let reply = request.into_reply();
-        cell.start(self.echo(number), move |number| reply.send(number))
+        cell.start(self.echo(number), move |number, when| {
+            reply.send(number, when)
+        })
     }
 
-    fn fit(_size: &mut CellSize) {}
+    const CELLS: CellSize = CellSize::NONE;
 
     fn notify(&self, _message: OneWay<'_, P>) {
         unreachable!("nothing is sent one way");

@@ -55,7 +55,7 @@ impl State {
                 if *without != Without::Epoch {
                     epoch.set(epoch.get() + 1);
                 }
-                word.store(epoch.get() << 1 | SLEEPING, Ordering::Relaxed);
+                word.store(epoch.get() << 2 | SLEEPING, Ordering::Relaxed);
                 if *without != Without::AnnounceFence {
                     fence(Ordering::SeqCst); // pairs with `sender_fence`
                 }
@@ -66,7 +66,7 @@ impl State {
     fn awake(&self) {
         match self {
             State::Real(own) => own.awake(),
-            State::Weakened(word, epoch, _) => word.store(epoch.get() << 1, Ordering::Relaxed),
+            State::Weakened(word, epoch, _) => word.store(epoch.get() << 2, Ordering::Relaxed),
         }
     }
 }
@@ -202,17 +202,17 @@ impl Publication for RelaxedTailWord {
         word.store(u64::from(tail), Ordering::Relaxed);
     }
 
-    fn peek<'a>(
+    fn peek(
         word: &ReadWord,
-        slots: &'a ReadSlots,
+        _slots: &ReadSlots,
+        slot: ReadSlot<'_>,
         position: u32,
-    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
-        let slot = slots.slot(position);
+    ) -> Result<Option<Info>, TailOutOfRange> {
         if word.load(Ordering::Relaxed) as u32 == position {
             return Ok(None);
         }
         let head = slot.load(0, Ordering::Relaxed);
-        Ok(Some((slot, Info::from_raw((head >> 32) as u32))))
+        Ok(Some(Info::from_raw((head >> 32) as u32)))
     }
 }
 

@@ -15,6 +15,7 @@
 //! outdated generation, and does nothing; one that slips past that check causes a spurious poll in the next executor that
 //! uses the memory, which every future must tolerate.
 
+use crate::watch::Polled;
 use alloc::boxed::Box;
 use baton_inbox::Bell;
 use baton_sync::{AtomicBool, AtomicU32, Ordering, fence, spin_loop, watched};
@@ -26,6 +27,11 @@ const FREE: u32 = u32::MAX - 1;
 /// Claimed by a wake that has not pushed it yet.
 const CLAIMED: u32 = u32::MAX - 2;
 
+/// Nothing has been polled.
+const NOTHING: u32 = u32::MAX;
+/// New handlers were polled; the first task that they may become stands in the lower half.
+const NEW_HANDLERS: u32 = 1 << 16;
+
 /// What foreign threads may touch of an executor.
 pub struct Foreign {
     head: AtomicU32,
@@ -33,9 +39,9 @@ pub struct Foreign {
     sleeping: AtomicBool,
     bell_lock: AtomicBool,
     bell: UnsafeCell<Option<Box<dyn Bell>>>,
-    /// For watchers: turns so far, and the task that was polled last (`u32::MAX` for none).
+    /// For watchers: turns so far, and what was polled last: a task, a pool's new handlers ([`NEW_HANDLERS`]), or nothing ([`NOTHING`]).
     pub(crate) turns: watched::AtomicU64,
-    pub(crate) running: watched::AtomicU32,
+    running: watched::AtomicU32,
 }
 
 // SAFETY: everything but `bell` is atomic; `bell` is only touched between taking and releasing `bell_lock`, and its content
@@ -54,7 +60,7 @@ impl Foreign {
             bell_lock: AtomicBool::new(false),
             bell: UnsafeCell::new(None),
             turns: watched::AtomicU64::new(0),
-            running: watched::AtomicU32::new(u32::MAX),
+            running: watched::AtomicU32::new(NOTHING),
         }
     }
 
@@ -144,6 +150,30 @@ impl Foreign {
         self.turns.store(turns, Ordering::Relaxed);
     }
 
+    /// Tells watchers that task `index` is polled.
+    #[inline(always)]
+    pub(crate) fn polling(&self, index: u16) {
+        // Relaxed: others only watch.
+        self.running.store(u32::from(index), Ordering::Relaxed);
+    }
+
+    /// Tells watchers that new handlers are polled, whose tasks begin at `first`.
+    #[inline(always)]
+    pub(crate) fn starting(&self, first: u16) {
+        // Relaxed: others only watch.
+        self.running
+            .store(NEW_HANDLERS | u32::from(first), Ordering::Relaxed);
+    }
+
+    /// What was polled last, for watchers.
+    pub(crate) fn polled(&self) -> Option<Polled> {
+        match self.running.load(Ordering::Relaxed) {
+            NOTHING => None,
+            handlers if handlers & NEW_HANDLERS != 0 => Some(Polled::NewHandlers(handlers as u16)),
+            index => Some(Polled::Task(index as u16)),
+        }
+    }
+
     /// Gives the bell that wakes must ring, or takes it away at the executor's end.
     pub fn set_bell(&self, bell: Option<Box<dyn Bell>>) {
         let old = self.with_bell(|slot| core::mem::replace(slot, bell));
@@ -154,7 +184,7 @@ impl Foreign {
     pub fn reset(&self) {
         self.take(|_| {});
         self.set_sleeping(false);
-        self.running.store(u32::MAX, Ordering::Relaxed);
+        self.running.store(NOTHING, Ordering::Relaxed);
     }
 
     fn with_bell<R>(&self, with: impl FnOnce(&mut Option<Box<dyn Bell>>) -> R) -> R {

@@ -95,10 +95,10 @@ mod waker;
 mod watch;
 
 pub use config::{Config, Mode, NewExecutorError, RunError};
-pub use pool::{CellInUse, CellSize, FreeCell, Pool, Started, Starts};
+pub use pool::{CellInUse, CellSize, FreeCell, Pool, Shared, Started, Starts, When};
 pub use run::{Executor, Handle, Turns};
 pub use source::{ATTEND_TURNS, FLUSH_TURNS, InTurn, Source};
 pub use spawn::{JoinError, JoinHandle};
 pub use table::{MAX_TASKS, NO_TASK, TableFull, TaskInfo};
 pub use timer::{DeadlineError, Sleep, TooManyTimers};
-pub use watch::Watch;
+pub use watch::{Polled, Watch};

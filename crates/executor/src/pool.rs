@@ -36,28 +36,63 @@ const CELL_ALIGN: usize = 16;
 /// From the beginning of a cell, which says whether it is busy, to the future in it.
 const FUTURE: usize = CELL_ALIGN;
 
-/// How large the cells of a pool must be: as large as the largest future that is to fit.
+/// How large the cells of a pool must be: as large as the largest future that is to fit. Known when the pool's type is, so that finding
+/// a cell needs no multiplication, and a future no look at whether it fits.
 ///
 /// A future that is larger than its pool's cells, or must be aligned to more than 16 bytes, is put on the heap when it is started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellSize {
     future_bytes: usize,
 }
 
 impl CellSize {
-    /// Makes room for what `_make` would return, a future and what is done with its output; it is not called.
-    #[inline]
-    pub fn fit<A, F: Future, K: FnOnce(F::Output)>(&mut self, _make: impl FnOnce(A) -> (F, K)) {
-        if fits_in_cells::<Handler<F, K>>() {
-            self.future_bytes = self.future_bytes.max(size_of::<Handler<F, K>>());
+    /// No room but for a pointer to a future on the heap.
+    pub const NONE: CellSize = CellSize {
+        future_bytes: size_of::<usize>(),
+    };
+
+    /// With room for what `_make` would return as well, a future and what is done with its output; it is not called.
+    #[must_use]
+    pub const fn fit<A, F: Future, K: FnOnce(F::Output, When)>(
+        self,
+        _make: &impl FnOnce(A) -> (F, K),
+    ) -> CellSize {
+        let wanted = size_of::<Handler<F, K>>();
+        if fits_in_cells::<Handler<F, K>>() && wanted > self.future_bytes {
+            return CellSize {
+                future_bytes: wanted,
+            };
         }
+        self
     }
 
-    /// Bytes from one cell to the next. There is always room for a pointer to a future on the heap.
-    fn stride(self) -> usize {
-        let future_bytes = self.future_bytes.max(size_of::<usize>());
-        FUTURE + future_bytes.next_multiple_of(CELL_ALIGN)
+    /// Bytes from one cell to the next.
+    const fn stride(self) -> usize {
+        FUTURE + self.future_bytes.next_multiple_of(CELL_ALIGN)
     }
+}
+
+/// When a handler finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// In its first poll, inside of [`Starts::start`].
+    AtOnce,
+    /// Afterwards.
+    Later,
+}
+
+/// What the handlers of a pool share, and how large they are.
+pub trait Shared: 'static {
+    /// Room for each handler that is to stand in a cell.
+    const CELLS: CellSize;
+
+    /// What a handler borrows of it.
+    type Lent<'a>: Copy
+    where
+        Self: 'a;
+
+    /// Lends it: once for all handlers that are started in a row.
+    fn lend(&self) -> Self::Lent<'_>;
 }
 
 const fn fits_in_cells<F>() -> bool {
@@ -65,26 +100,34 @@ const fn fits_in_cells<F>() -> bool {
 }
 
 /// Raw room for `count` futures.
-struct Cells {
+struct Cells<H> {
     base: NonNull<u8>,
-    stride: usize,
     count: usize,
+    size: PhantomData<fn() -> H>,
 }
 
-impl Cells {
+impl<H> Clone for Cells<H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Cells<H> {}
+
+impl<H: Shared> Cells<H> {
     fn layout(&self) -> Option<Layout> {
-        let bytes = self.stride.checked_mul(self.count)?;
+        let bytes = H::CELLS.stride().checked_mul(self.count)?;
         Layout::from_size_align(bytes, CELL_ALIGN).ok()
     }
 
     /// # Panics
     ///
     /// When so many cells exceed the address space, as a vector of them would.
-    fn new(size: CellSize, count: usize) -> Self {
+    fn new(count: usize) -> Self {
         let mut cells = Cells {
             base: NonNull::dangling(),
-            stride: size.stride(),
             count,
+            size: PhantomData,
         };
         let layout = cells.layout();
         let layout = layout.expect("a pool exceeds the address space");
@@ -105,7 +148,7 @@ impl Cells {
     fn cell(&self, index: usize) -> CellRef {
         debug_assert!(index < self.count);
         // SAFETY: private, and every caller keeps `index` below `count`: so the address lies inside the allocation.
-        CellRef(unsafe { self.base.add(index * self.stride) }.cast())
+        CellRef(unsafe { self.base.add(index * H::CELLS.stride()) }.cast())
     }
 
     #[inline(always)]
@@ -116,14 +159,17 @@ impl Cells {
     fn all_free(&self) -> bool {
         (0..self.count).all(|index| !self.cell(index).is_busy())
     }
-}
 
-impl Drop for Cells {
-    fn drop(&mut self) {
+    /// Frees the memory.
+    ///
+    /// # Safety
+    ///
+    /// Nobody touches a cell again; no future is in one.
+    unsafe fn free(&mut self) {
         if let Some(layout) = self.layout()
             && layout.size() != 0
         {
-            // SAFETY: allocated in `new` with this very layout.
+            // SAFETY: allocated in `new` with this very layout; the caller promises that nothing is in it.
             unsafe { dealloc(self.base.as_ptr(), layout) };
         }
     }
@@ -155,12 +201,12 @@ impl CellRef {
 }
 
 /// Cells for handlers, each with a task entry of its own, and what the handlers share.
-pub struct Pool<P: Platform, H: 'static> {
+pub struct Pool<P: Platform, H: Shared> {
     local: Rc<Local<P>>,
     first: u16,
     name: &'static str,
-    // `Drop` may have to leak both.
-    cells: ManuallyDrop<Cells>,
+    // `Drop` may have to leak both; this one has no destructor.
+    cells: Cells<H>,
     shared: ManuallyDrop<Box<H>>,
 }
 
@@ -177,8 +223,8 @@ pub enum Started {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellInUse;
 
-impl<P: Platform, H: 'static> Pool<P, H> {
-    /// A pool of `count` cells of `size` whose tasks run in `band`.
+impl<P: Platform, H: Shared> Pool<P, H> {
+    /// A pool of `count` cells whose tasks run in `band`.
     ///
     /// # Errors
     ///
@@ -188,7 +234,6 @@ impl<P: Platform, H: 'static> Pool<P, H> {
         count: usize,
         band: Band,
         name: &'static str,
-        size: CellSize,
         shared: H,
     ) -> Result<Self, TableFull> {
         let local = executor.local().clone();
@@ -197,7 +242,7 @@ impl<P: Platform, H: 'static> Pool<P, H> {
             local,
             first,
             name,
-            cells: ManuallyDrop::new(Cells::new(size, count)),
+            cells: Cells::new(count),
             shared: ManuallyDrop::new(Box::new(shared)),
         })
     }
@@ -228,7 +273,12 @@ impl<P: Platform, H: 'static> Pool<P, H> {
     /// The right to start handlers on the spot, if `turn` is one of this pool's executor: then none of its handlers is being polled.
     #[inline]
     pub fn starts<'t>(&'t self, turn: InTurn<'t>) -> Option<Starts<'t, P, H>> {
-        core::ptr::eq(turn.0, &self.local.core).then_some(Starts { pool: self, turn })
+        core::ptr::eq(turn.0, &self.local.core).then(|| Starts {
+            pool: self,
+            cells: self.cells,
+            lent: self.shared.lend(),
+            turn,
+        })
     }
 
     /// Has `begin` start a future in cell `index`, which is only made ready.
@@ -239,15 +289,20 @@ impl<P: Platform, H: 'static> Pool<P, H> {
     pub fn place(
         &self,
         index: u16,
-        begin: impl for<'a> FnOnce(&'a H, FreeCell<'a, P>) -> Started,
+        begin: impl for<'a> FnOnce(H::Lent<'a>, FreeCell<'a, P>) -> Started,
     ) -> Result<Started, CellInUse> {
-        let cell = self.free_cell(index, false)?;
-        Ok(begin(&self.shared, cell))
+        let cell = self.free_cell(self.cells, index, false)?;
+        Ok(begin(self.shared.lend(), cell))
     }
 
     #[inline(always)]
-    fn free_cell(&self, index: u16, polls: bool) -> Result<FreeCell<'_, P>, CellInUse> {
-        let cell = self.cells.get(index).ok_or(CellInUse)?;
+    fn free_cell(
+        &self,
+        cells: Cells<H>,
+        index: u16,
+        polls: bool,
+    ) -> Result<FreeCell<'_, P>, CellInUse> {
+        let cell = cells.get(index).ok_or(CellInUse)?;
         if cell.is_busy() {
             return Err(CellInUse);
         }
@@ -255,7 +310,7 @@ impl<P: Platform, H: 'static> Pool<P, H> {
         Ok(FreeCell {
             core: &self.local.core,
             cell,
-            room: self.cells.stride,
+            room: H::CELLS.stride(),
             task: self.task(index),
             name: self.name,
             polls,
@@ -269,7 +324,7 @@ impl<P: Platform, H: 'static> Pool<P, H> {
     }
 }
 
-impl<P: Platform, H: 'static> Drop for Pool<P, H> {
+impl<P: Platform, H: Shared> Drop for Pool<P, H> {
     fn drop(&mut self) {
         for index in 0..self.cells.count {
             self.local.core.cancel_now(self.first + index as u16);
@@ -279,7 +334,7 @@ impl<P: Platform, H: 'static> Drop for Pool<P, H> {
         if self.cells.all_free() {
             self.local.core.release(self.first, self.cells.count);
             // SAFETY: the pool is being dropped and does not touch the cells again; no future is in them.
-            unsafe { ManuallyDrop::drop(&mut self.cells) };
+            unsafe { self.cells.free() };
             // SAFETY: as above; whoever borrowed it is gone.
             unsafe { ManuallyDrop::drop(&mut self.shared) };
         }
@@ -287,29 +342,51 @@ impl<P: Platform, H: 'static> Drop for Pool<P, H> {
 }
 
 /// The right to poll the handlers of a pool in the moment in which they start: a turn of its executor is under way, and no poll.
-pub struct Starts<'t, P: Platform, H: 'static> {
+pub struct Starts<'t, P: Platform, H: Shared> {
     pool: &'t Pool<P, H>,
+    /// The pool's, at hand.
+    cells: Cells<H>,
+    lent: H::Lent<'t>,
     turn: InTurn<'t>,
 }
 
-impl<P: Platform, H: 'static> Clone for Starts<'_, P, H> {
+impl<P: Platform, H: Shared> Clone for Starts<'_, P, H> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<P: Platform, H: 'static> Copy for Starts<'_, P, H> {}
+impl<P: Platform, H: Shared> Copy for Starts<'_, P, H> {}
 
-impl<'t, P: Platform, H: 'static> Starts<'t, P, H> {
+impl<'t, P: Platform, H: Shared> Starts<'t, P, H> {
     /// The turn that it is of.
     #[inline]
     pub fn turn(self) -> InTurn<'t> {
         self.turn
     }
 
+    /// What the handlers share.
+    #[inline(always)]
+    pub fn lent(self) -> H::Lent<'t> {
+        self.lent
+    }
+
+    /// Tells watchers that handlers are being started, once for many: which one is polled they are not told.
+    #[inline(always)]
+    pub fn announce(self) {
+        let core = &self.pool.local.core;
+        core.foreign.starting(self.pool.first);
+    }
+
+    /// Has the task of cell `index` count as running, until the next one does or until [`InTurn::end`]: for the trace.
+    #[inline]
+    pub fn note(self, index: u16) {
+        self.pool.local.core.begin_poll(self.pool.task(index));
+    }
+
     /// Has `begin` start a future in cell `index`, which is polled on the spot; it may borrow what the pool's handlers share.
     ///
-    /// Its task counts as running until the next one does, or until [`InTurn::end`]: once for many starts.
+    /// Its task does not count as running: it is none yet, and nobody can cancel it.
     ///
     /// # Errors
     ///
@@ -318,11 +395,10 @@ impl<'t, P: Platform, H: 'static> Starts<'t, P, H> {
     pub fn start(
         self,
         index: u16,
-        begin: impl for<'a> FnOnce(&'a H, FreeCell<'a, P>) -> Started,
+        begin: impl for<'a> FnOnce(H::Lent<'a>, FreeCell<'a, P>) -> Started,
     ) -> Result<Started, CellInUse> {
-        let cell = self.pool.free_cell(index, true)?;
-        self.pool.local.core.begin_poll(cell.task);
-        Ok(begin(&self.pool.shared, cell))
+        let cell = self.pool.free_cell(self.cells, index, true)?;
+        Ok(begin(self.lent, cell))
     }
 }
 
@@ -361,7 +437,7 @@ impl<'a, P: Platform> FreeCell<'a, P> {
     pub fn start<F, K>(self, future: F, next: K) -> Started
     where
         F: Future + 'a,
-        K: FnOnce(F::Output) + 'a,
+        K: FnOnce(F::Output, When) + 'a,
     {
         let room = self.room;
         if const { fits_in_cells::<Handler<F, K>>() } && FUTURE + size_of::<Handler<F, K>>() <= room
@@ -377,22 +453,22 @@ impl<'a, P: Platform> FreeCell<'a, P> {
     fn start_on_heap<F, K>(self, future: F, next: K) -> Started
     where
         F: Future + 'a,
-        K: FnOnce(F::Output) + 'a,
+        K: FnOnce(F::Output, When) + 'a,
     {
         // The smallest cell has room for a pointer and nothing.
         // Named first, `future` is dropped first, too, when it was never polled: before `next`, which may hold the right to answer.
         let both = async move {
             let output = future.await;
-            next(output);
+            next(output, When::Later);
         };
-        self.start_in_cell(Box::pin(both), |()| {})
+        self.start_in_cell(Box::pin(both), |(), _| {})
     }
 
     #[inline(always)]
     fn start_in_cell<F, K>(self, future: F, next: K) -> Started
     where
         F: Future + 'a,
-        K: FnOnce(F::Output) + 'a,
+        K: FnOnce(F::Output, When) + 'a,
     {
         let cell = self.cell;
         let handler = Handler { future, next };
@@ -407,7 +483,7 @@ impl<'a, P: Platform> FreeCell<'a, P> {
             // SAFETY: `polls` says that a turn of this executor is under way and no poll. The handler was just written and does not move
             // while the cell is busy: cells stay where they are (`Pool`'s
             // destructor leaks them rather than free a busy one), and so does what it borrows.
-            let finished = unsafe { poll_in_place::<F, K>(cell, &waker) };
+            let finished = unsafe { poll_in_place::<F, K>(cell, &waker, When::AtOnce) };
             if finished {
                 return Started::Finished;
             }
@@ -439,11 +515,11 @@ struct Handler<F, K> {
 /// # Safety
 ///
 /// `data` points to a busy cell with a `Handler<F, K>` that has not finished and is not being polled.
-unsafe fn poll<F: Future, K: FnOnce(F::Output)>(data: *mut (), waker: &Waker) -> bool {
+unsafe fn poll<F: Future, K: FnOnce(F::Output, When)>(data: *mut (), waker: &Waker) -> bool {
     // SAFETY: the caller promises a cell, which is not at address zero.
     let cell = CellRef(unsafe { NonNull::new_unchecked(data.cast()) });
     // SAFETY: the caller promises the same.
-    unsafe { poll_in_place::<F, K>(cell, waker) }
+    unsafe { poll_in_place::<F, K>(cell, waker, When::Later) }
 }
 
 /// As [`poll`], but always part of its caller: right after the handler was written, the compiler knows its state.
@@ -452,7 +528,11 @@ unsafe fn poll<F: Future, K: FnOnce(F::Output)>(data: *mut (), waker: &Waker) ->
 ///
 /// As for [`poll`].
 #[inline(always)]
-unsafe fn poll_in_place<F: Future, K: FnOnce(F::Output)>(cell: CellRef, waker: &Waker) -> bool {
+unsafe fn poll_in_place<F: Future, K: FnOnce(F::Output, When)>(
+    cell: CellRef,
+    waker: &Waker,
+    when: When,
+) -> bool {
     let mut context = Context::from_waker(waker);
     let handler = cell.handler::<F, K>();
     let panicked = DropOnPanic::<F, K>(cell, PhantomData);
@@ -468,7 +548,7 @@ unsafe fn poll_in_place<F: Future, K: FnOnce(F::Output)>(cell: CellRef, waker: &
     let next = unsafe { (&raw const (*handler).next).read() };
     // SAFETY: it has finished, so nothing polls it again; dropped in place, as pinning wants it.
     unsafe { (&raw mut (*handler).future).drop_in_place() };
-    next(output);
+    next(output, when);
     true
 }
 

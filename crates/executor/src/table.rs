@@ -19,7 +19,6 @@ use crate::registry::{INDEX_BITS, Key};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use baton_inbox::{BANDS, Band};
-use baton_sync::Ordering;
 use baton_trace::Ring;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
@@ -417,10 +416,7 @@ impl Core {
     #[inline]
     pub(crate) fn begin_poll(&self, index: u16) {
         self.running.set(index);
-        // Relaxed: others only watch.
-        self.foreign
-            .running
-            .store(u32::from(index), Ordering::Relaxed);
+        self.foreign.polling(index);
     }
 
     /// Marks no task as running.

@@ -10,18 +10,24 @@ use baton_sync::Ordering;
 #[derive(Clone, Copy)]
 pub struct Watch(pub(crate) &'static Foreign);
 
+/// What an executor polled last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// This task.
+    Task(u16),
+    /// Handlers for the first time; the tasks that they may become begin at this one.
+    NewHandlers(u16),
+}
+
 impl Watch {
     /// Turns done so far; when this stands still, a task does not come back from its poll, or the executor sleeps.
     pub fn turns(&self) -> u64 {
         self.0.turns.load(Ordering::Relaxed)
     }
 
-    /// The task that was polled last.
-    pub fn last_polled(&self) -> Option<u16> {
-        match self.0.running.load(Ordering::Relaxed) {
-            u32::MAX => None,
-            index => Some(index as u16),
-        }
+    /// What was polled last.
+    pub fn last_polled(&self) -> Option<Polled> {
+        self.0.polled()
     }
 
     /// Whether the executor sleeps or is about to.

@@ -8,12 +8,9 @@
 
 use crate::message::{Info, PAYLOAD, PAYLOAD_WORDS, Token};
 use crate::publication::{Publication, TailOutOfRange};
-use baton_shm::{ReadSlot, ReadSlots, ReadWord, Word, WriteSlot, WriteSlots};
+use baton_shm::{ReadCursor, ReadSlot, ReadSlots, ReadWord, Word, WriteSlot, WriteSlots};
 use baton_sync::Ordering;
 use core::cell::Cell;
-
-/// How many slots ahead a reader asks for their lines.
-const READ_AHEAD: usize = 4;
 
 /// The writing end of a lane.
 pub struct LaneWriter<U: Publication> {
@@ -39,7 +36,7 @@ pub struct PayloadWriter<'a> {
 
 impl PayloadWriter<'_> {
     /// Appends a word. What goes beyond [`PAYLOAD_WORDS`] is not written.
-    #[inline]
+    #[inline(always)]
     pub fn word(&mut self, word: u64) {
         debug_assert!(self.word < PAYLOAD_WORDS, "payload of more than 48 bytes");
         if self.word < PAYLOAD_WORDS {
@@ -59,7 +56,7 @@ pub struct PayloadReader<'a> {
 
 impl PayloadReader<'_> {
     /// Takes the next word; zero beyond the end.
-    #[inline]
+    #[inline(always)]
     pub fn word(&mut self) -> u64 {
         if self.word < PAYLOAD_WORDS {
             // Relaxed: ordered by the Acquire in `Publication::peek`.
@@ -168,8 +165,19 @@ impl<U: Publication> LaneReader<U> {
     /// [`TailOutOfRange`]: the writer is corrupt; quarantine it.
     #[inline]
     pub fn peek(&self) -> Result<Option<Found<'_>>, TailOutOfRange> {
-        let found = U::peek(&self.publication, &self.slots, self.head.get())?;
-        Ok(found.map(|(slot, info)| Found { slot, info }))
+        let position = self.head.get();
+        let slot = self.slots.slot(position);
+        let info = U::peek(&self.publication, &self.slots, slot, position)?;
+        Ok(info.map(|info| Found { slot, info }))
+    }
+
+    /// Goes through the lane from its head on. Nobody else may drain the lane meanwhile: he and the walk would find the same messages.
+    #[inline(always)]
+    pub fn walk(&self) -> Walk<'_, U> {
+        Walk {
+            lane: self,
+            cursor: self.slots.cursor(self.head.get()),
+        }
     }
 
     /// Whether `messages` or more have been published, as far as can be told without a look at those before. For deciding how long to
@@ -198,6 +206,34 @@ impl<U: Publication> LaneReader<U> {
     }
 }
 
+/// A walk through a lane, message by message: a [`LaneReader`] whose place in the ring is at hand.
+pub struct Walk<'a, U: Publication> {
+    lane: &'a LaneReader<U>,
+    cursor: ReadCursor<'a>,
+}
+
+impl<'a, U: Publication> Walk<'a, U> {
+    /// As [`LaneReader::peek`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`LaneReader::peek`].
+    #[inline(always)]
+    pub fn peek(&self) -> Result<Option<Found<'a>>, TailOutOfRange> {
+        let lane = self.lane;
+        let slot = self.cursor.slot();
+        let info = U::peek(&lane.publication, &lane.slots, slot, lane.head.get())?;
+        Ok(info.map(|info| Found { slot, info }))
+    }
+
+    /// As [`LaneReader::advance`].
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        self.cursor.advance();
+        self.lane.advance();
+    }
+}
+
 /// A message that lies in its slot.
 #[derive(Clone, Copy)]
 pub struct Found<'a> {
@@ -209,17 +245,17 @@ impl<'a> Found<'a> {
     /// Tells the processor that messages some way behind this one will be looked at soon: for whoever drains a queue.
     #[inline(always)]
     pub fn announce_next(&self) {
-        self.slot.announce::<READ_AHEAD>();
+        self.slot.announce();
     }
 
     /// Kind, method and length.
-    #[inline]
+    #[inline(always)]
     pub fn info(&self) -> Info {
         self.info
     }
 
     /// Reads the token. Read it once: the peer may change it.
-    #[inline]
+    #[inline(always)]
     pub fn token(&self) -> Token {
         // Relaxed: ordered by the Acquire in `Publication::peek`.
         Token::from_raw(self.slot.load(1, Ordering::Relaxed))
@@ -233,7 +269,7 @@ impl<'a> Found<'a> {
     }
 
     /// The payload, word by word.
-    #[inline]
+    #[inline(always)]
     pub fn payload(&self) -> PayloadReader<'a> {
         PayloadReader {
             slot: self.slot,
@@ -242,7 +278,7 @@ impl<'a> Found<'a> {
     }
 
     /// A private copy of all payload words, those behind the message's length included; they mean nothing.
-    #[inline]
+    #[inline(always)]
     pub fn copy(&self) -> [u64; PAYLOAD_WORDS] {
         // Straight-line: cheaper than stopping at the length.
         // Relaxed: ordered by the Acquire in `Publication::peek`.

@@ -61,7 +61,7 @@ pub mod publication;
 pub mod scan;
 pub mod state;
 
-pub use lane::{Found, LaneReader, LaneWriter, PayloadReader, PayloadWriter};
+pub use lane::{Found, LaneReader, LaneWriter, PayloadReader, PayloadWriter, Walk};
 pub use layout::{LayoutError, MAX_CONNECTIONS, RegionLayout};
 pub use link::{HeadOutOfRange, Link, LinkError, LinkParts, SharedRing};
 pub use message::{Info, Kind, PAYLOAD_WORDS, Status, Token};

@@ -55,16 +55,17 @@ pub trait Publication: 'static {
     fn is_published(_reader: &Self::Reader, _slots: &ReadSlots, _position: u32) -> bool {
         true
     }
-    /// The slot at `position`, and the head it was published with, if it has been.
+    /// The head that `slot`, the one at `position` of `slots`, was published with, if it has been.
     ///
     /// # Errors
     ///
     /// [`TailOutOfRange`]: the peer is corrupt.
-    fn peek<'a>(
+    fn peek(
         reader: &Self::Reader,
-        slots: &'a ReadSlots,
+        slots: &ReadSlots,
+        slot: ReadSlot<'_>,
         position: u32,
-    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange>;
+    ) -> Result<Option<Info>, TailOutOfRange>;
 }
 
 /// The sequence number stands in the slot.
@@ -95,19 +96,19 @@ impl Publication for InSlot {
         slots.slot(position).load(0, Ordering::Relaxed) as u32 == position.wrapping_add(1)
     }
 
-    #[inline]
-    fn peek<'a>(
+    #[inline(always)]
+    fn peek(
         _: &(),
-        slots: &'a ReadSlots,
+        _: &ReadSlots,
+        slot: ReadSlot<'_>,
         position: u32,
-    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
-        let slot = slots.slot(position);
+    ) -> Result<Option<Info>, TailOutOfRange> {
         // Acquire: pairs with the Release store in `publish`.
         let head = slot.load(0, Ordering::Acquire);
         if head as u32 != position.wrapping_add(1) {
             return Ok(None);
         }
-        Ok(Some((slot, Info::from_raw((head >> 32) as u32))))
+        Ok(Some(Info::from_raw((head >> 32) as u32)))
     }
 }
 
@@ -176,12 +177,13 @@ impl Publication for TailWord {
         tail.wrapping_sub(position).wrapping_sub(1) < 1 << 31
     }
 
-    #[inline]
-    fn peek<'a>(
+    #[inline(always)]
+    fn peek(
         reader: &TailReader,
-        slots: &'a ReadSlots,
+        slots: &ReadSlots,
+        slot: ReadSlot<'_>,
         position: u32,
-    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
+    ) -> Result<Option<Info>, TailOutOfRange> {
         if reader.seen.get() == position {
             // Acquire: pairs with the Release store in `flush`.
             let tail = reader.tail.load(Ordering::Acquire) as u32;
@@ -194,9 +196,8 @@ impl Publication for TailWord {
             }
         }
         // Relaxed: ordered by the Acquire load of the tail.
-        let slot = slots.slot(position);
         let head = slot.load(0, Ordering::Relaxed);
-        Ok(Some((slot, Info::from_raw((head >> 32) as u32))))
+        Ok(Some(Info::from_raw((head >> 32) as u32)))
     }
 }
 
@@ -240,13 +241,14 @@ macro_rules! as_inner {
             $inner::is_published(reader, slots, position)
         }
 
-        #[inline]
-        fn peek<'a>(
+        #[inline(always)]
+        fn peek(
             reader: &Self::Reader,
-            slots: &'a ReadSlots,
+            slots: &ReadSlots,
+            slot: ReadSlot<'_>,
             position: u32,
-        ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
-            $inner::peek(reader, slots, position)
+        ) -> Result<Option<Info>, TailOutOfRange> {
+            $inner::peek(reader, slots, slot, position)
         }
     };
 }
@@ -302,12 +304,13 @@ impl Publication for OneRing {
         InSlot::is_published(reader, slots, position)
     }
 
-    #[inline]
-    fn peek<'a>(
+    #[inline(always)]
+    fn peek(
         reader: &(),
-        slots: &'a ReadSlots,
+        slots: &ReadSlots,
+        slot: ReadSlot<'_>,
         position: u32,
-    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
-        InSlot::peek(reader, slots, position)
+    ) -> Result<Option<Info>, TailOutOfRange> {
+        InSlot::peek(reader, slots, slot, position)
     }
 }

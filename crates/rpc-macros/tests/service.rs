@@ -37,7 +37,8 @@ pub struct Interface {
 pub trait Service<P: Platform>: 'static {
     const INTERFACE: Interface;
     fn serve<'a>(&'a self, request: Request<'a, P>, cell: FreeCell<'a, P>) -> Started;
-    fn fit(size: &mut CellSize);
+    const CELLS: CellSize;
+    fn is_ordinary(head: u32) -> bool;
     fn notify(&self, message: OneWay<'_, P>);
 }
 
@@ -109,16 +110,20 @@ impl<P> Reply<'_, P> {
     fn answer(self, answer: Answer) {
         assert!(self.answer.borrow_mut().replace(answer).is_none());
     }
-    pub fn send<T: Wire>(self, value: T) {
+    pub fn send<T: Wire>(self, value: T, _when: When) {
         self.answer(Ok((words_of(&value), Vec::new())));
     }
-    pub fn send_bulk<T: Wire>(self, value: T, out: BulkOut) {
+    pub fn send_bulk<T: Wire>(self, value: T, out: BulkOut, _when: When) {
         self.answer(Ok((words_of(&value), out.0)));
     }
 }
 
 /// Runs what is started in it at once.
 pub struct FreeCell<'a, P>(PhantomData<(&'a (), P)>);
+
+pub enum When {
+    AtOnce,
+}
 
 #[derive(Debug, PartialEq)]
 pub enum Started {
@@ -129,21 +134,35 @@ impl<'a, P> FreeCell<'a, P> {
     pub fn start<F, K>(self, future: F, next: K) -> Started
     where
         F: Future + 'a,
-        K: FnOnce(F::Output) + 'a,
+        K: FnOnce(F::Output, When) + 'a,
     {
-        next(run(future));
+        next(run(future), When::AtOnce);
         Started::Finished
     }
 }
 
-/// The sizes of the futures it was told of.
-#[derive(Default)]
-pub struct CellSize(Vec<usize>);
+/// How many futures it was told of, and the size of the largest.
+#[derive(Debug, PartialEq)]
+pub struct CellSize(usize, usize);
 
 impl CellSize {
-    pub fn fit<A, F: Future, K: FnOnce(F::Output)>(&mut self, _make: impl FnOnce(A) -> (F, K)) {
-        self.0.push(size_of::<F>());
+    pub const NONE: CellSize = CellSize(0, 0);
+
+    pub const fn fit<A, F: Future, K: FnOnce(F::Output, When)>(
+        self,
+        _make: &impl FnOnce(A) -> (F, K),
+    ) -> CellSize {
+        let largest = if self.1 > size_of::<F>() {
+            self.1
+        } else {
+            size_of::<F>()
+        };
+        CellSize(self.0 + 1, largest)
     }
+}
+
+pub const fn request_head(method: u16, words: usize) -> u32 {
+    words as u32 | 1 << 8 | (method as u32) << 16
 }
 
 pub struct OneWay<'a, P> {

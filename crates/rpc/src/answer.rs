@@ -13,7 +13,7 @@ use crate::tokens::{Entry, State};
 use crate::wire::{Wire, WireReader};
 use baton_executor::Handle;
 use baton_inbox::{Info, Kind, PayloadReader, Platform, Status, Token};
-use core::task::{Context, Poll};
+use core::task::{Poll, Waker};
 
 impl WireReader for PayloadReader<'_> {
     #[inline]
@@ -111,10 +111,10 @@ impl<P: Platform> Connection<P> {
     pub(crate) fn poll_answer(
         &self,
         entry: &Entry,
-        context: &mut Context<'_>,
+        waker: &Waker,
     ) -> Poll<Result<Answer, CallError>> {
         if entry.expect.get() != Token::NONE {
-            self.wait_for_answer(entry, context);
+            self.wait_for_answer(entry, waker);
             return Poll::Pending;
         }
         Poll::Ready(match entry.state.get() {
@@ -129,10 +129,10 @@ impl<P: Platform> Connection<P> {
 
     /// Has the caller resumed when the answer of `entry` comes.
     #[inline(always)]
-    pub(crate) fn wait_for_answer(&self, entry: &Entry, context: &mut Context<'_>) {
-        match Handle::<P>::task_of_key(context.waker(), self.waker_key) {
+    pub(crate) fn wait_for_answer(&self, entry: &Entry, waker: &Waker) {
+        match Handle::<P>::task_of_key(waker, self.waker_key) {
             Some(task) => entry.waiter.set(task),
-            None => entry.set_waker(context.waker()),
+            None => entry.set_waker(waker),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::request::{Reply, Request};
 use crate::tokens::{Entry, NO_ENTRY, State};
 use crate::wire::{Wire, WireWriter};
 use alloc::rc::Rc;
+use baton_executor::When;
 use baton_inbox::{Info, Kind, Platform, Status};
 use baton_shm::{ReadBytes, WriteBytes};
 use core::future::Future;
@@ -276,12 +277,17 @@ impl<P: Platform> Request<'_, P> {
 impl<P: Platform> Reply<'_, P> {
     /// Answers with `value` and the payload in `out`, which must be the request's own.
     #[inline]
-    pub fn send_bulk<T: Wire>(self, value: T, out: BulkOut) {
+    pub fn send_bulk<T: Wire>(self, value: T, out: BulkOut, when: When) {
         let info = Info::new(Kind::Answer, Status::Done as u16, T::WORDS + 1);
-        self.send_with(info, |slot| {
-            value.put(slot);
-            WireWriter::word(slot, out.len_bytes as u64);
-        });
+        self.send_with(
+            info,
+            when,
+            #[inline(always)]
+            |slot| {
+                value.put(slot);
+                WireWriter::word(slot, out.len_bytes as u64);
+            },
+        );
     }
 }
 
@@ -293,7 +299,7 @@ impl<P: Platform, T: Wire> Future for BulkCall<P, T> {
         let Some(entry) = this.connection.tokens.entry(this.entry) else {
             return Poll::Ready(Err(CallError::NoCredits));
         };
-        let Poll::Ready(answer) = this.connection.poll_answer(entry, context) else {
+        let Poll::Ready(answer) = this.connection.poll_answer(entry, context.waker()) else {
             return Poll::Pending;
         };
         this.entry = NO_ENTRY;

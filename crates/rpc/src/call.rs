@@ -19,7 +19,7 @@ use core::future::Future;
 use core::marker::PhantomData;
 use core::num::NonZeroU64;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 /// The right to call a peer. Cheap to clone.
 pub struct Client<P: Platform>(pub(crate) Rc<Connection<P>>);
@@ -34,13 +34,33 @@ impl<P: Platform> Clone for Client<P> {
 #[must_use = "a call that is dropped is cancelled"]
 pub struct Call<'c, P: Platform, T: Wire> {
     connection: &'c Connection<P>,
-    /// The credit with which the request is out. Without one and without a ticket the call has ended.
-    ///
-    /// Two options and not one enum: such a value stays in registers until it is stored.
-    out: Option<&'c Entry>,
-    /// The place in the queue for credits.
-    ticket: Option<NonZeroU64>,
+    /// The credit with which the request is out, or [`Tokens::nobody`](crate::tokens::Tokens::nobody): so a poll that finds the ordinary
+    /// case has asked the entry only.
+    out: &'c Entry,
+    /// Not one enum with `out`: such a value stays in registers until it is stored.
+    holds: Holds,
     result: PhantomData<fn() -> T>,
+}
+
+/// What a call must give back when it is dropped: its entry, a place in the queue for credits, or nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Holds(u64);
+
+impl Holds {
+    const ENTRY: Holds = Holds(0);
+    const NOTHING: Holds = Holds(u64::MAX);
+
+    fn ticket(ticket: NonZeroU64) -> Holds {
+        Holds(ticket.get())
+    }
+
+    /// The ticket, where it is one.
+    fn as_ticket(self) -> Option<NonZeroU64> {
+        match self {
+            Holds::NOTHING => None,
+            Holds(number) => NonZeroU64::new(number),
+        }
+    }
 }
 
 impl<P: Platform, T: Wire> Unpin for Call<'_, P, T> {}
@@ -55,11 +75,10 @@ impl<P: Platform> Client<P> {
     #[inline(always)]
     pub fn call<A: Wire, T: Wire>(&self, method: u16, args: A) -> Call<'_, P, T> {
         let connection = &*self.0;
-        let out = connection.tokens.take();
-        let ticket = match out {
+        let (out, holds) = match connection.tokens.take() {
             Some(entry) => {
                 connection.submit(entry, method, &args);
-                None
+                (entry, Holds::ENTRY)
             }
             None => {
                 // Word by word: the arguments of a call that is not queued need no place in memory then.
@@ -67,13 +86,14 @@ impl<P: Platform> Client<P> {
                 args.put(&mut crate::wire::SliceWriter::new(&mut words));
                 let [a, b, c, d, e, f] = words;
                 let info = Info::new(Kind::Request, method, A::WORDS);
-                Some(connection.queue_call(info, a, b, c, d, e, f))
+                let ticket = connection.queue_call(info, a, b, c, d, e, f);
+                (connection.tokens.nobody(), Holds::ticket(ticket))
             }
         };
         Call {
             connection,
             out,
-            ticket,
+            holds,
             result: PhantomData,
         }
     }
@@ -99,8 +119,8 @@ impl<P: Platform> Client<P> {
         connection.submit(entry, method, &args);
         Ok(Call {
             connection,
-            out: Some(entry),
-            ticket: None,
+            out: entry,
+            holds: Holds::ENTRY,
             result: PhantomData,
         })
     }
@@ -148,31 +168,29 @@ impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
         let this = &mut *self;
         let connection = this.connection;
         // Most calls are first polled right after they were submitted, and once more when their answer is in its slot.
-        if let Some(entry) = this.out {
-            if entry.is_waiting() {
-                connection.wait_for_answer(entry, context);
-                return Poll::Pending;
-            }
-            if let Some(mut payload) = connection.ordinary_answer::<T>(entry) {
-                let value = T::get(&mut payload);
-                if connection.tokens.starving.get() != 0 {
-                    // Before wakers are called, which may panic.
-                    this.out = None;
-                    connection.release(entry);
-                } else {
-                    connection.tokens.put_back(entry);
-                }
-                // Last, so that the compiler sees in the destructor that nothing is left to do.
-                this.out = None;
-                this.ticket = None;
-                return Poll::Ready(value.ok_or(CallError::BadAnswer));
-            }
+        let entry = this.out;
+        if entry.is_waiting() {
+            connection.wait_for_answer(entry, context.waker());
+            return Poll::Pending;
         }
-        match this.poll_otherwise(context) {
+        if let Some(mut payload) = connection.ordinary_answer::<T>(entry) {
+            let value = T::get(&mut payload);
+            if connection.tokens.starving.get() != 0 {
+                // Before wakers are called, which may panic.
+                this.end();
+                connection.release(entry);
+            } else {
+                connection.tokens.put_back(entry);
+            }
+            // Last, so that the compiler sees in the destructor that nothing is left to do.
+            this.end();
+            return Poll::Ready(value.ok_or(CallError::BadAnswer));
+        }
+        match this.poll_otherwise(context.waker()) {
             Poll::Ready(Ok(entry)) => {
                 let (_, payload) = connection.tokens.saved(entry);
                 let value = T::get(&mut SliceReader::new(&payload));
-                this.out = None;
+                this.end();
                 connection.release_special(entry);
                 Poll::Ready(value.ok_or(CallError::BadAnswer))
             }
@@ -183,25 +201,40 @@ impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
 }
 
 impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
+    /// The call has nothing to give back any more.
+    #[inline(always)]
+    fn end(&mut self) {
+        self.out = self.connection.tokens.nobody();
+        self.holds = Holds::NOTHING;
+    }
+
+    #[cold]
+    fn leave_queue(&self, holds: Holds) {
+        if let Some(ticket) = holds.as_ticket() {
+            self.connection.leave_queue(ticket);
+        }
+    }
+
     /// All but the ordinary case. An answer that can be read is among the saved ones when this returns.
     #[cold]
     #[inline(never)]
-    fn poll_otherwise(&mut self, context: &mut Context<'_>) -> Poll<Result<&'c Entry, CallError>> {
+    fn poll_otherwise(&mut self, waker: &Waker) -> Poll<Result<&'c Entry, CallError>> {
         let connection = self.connection;
-        let entry = match self.out {
-            Some(entry) => entry,
-            None => match self.poll_queue(context) {
+        let entry = if self.holds == Holds::ENTRY {
+            self.out
+        } else {
+            match self.poll_queue(waker) {
                 Poll::Ready(Ok(entry)) => entry,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
-            },
+            }
         };
-        let Poll::Ready(answer) = connection.poll_answer(entry, context) else {
+        let Poll::Ready(answer) = connection.poll_answer(entry, waker) else {
             return Poll::Pending;
         };
         let read = answer.and_then(|answer| answer.save::<P, T>(connection, entry));
         if let Err(error) = read {
-            self.out = None;
+            self.end();
             connection.release_special(entry);
             return Poll::Ready(Err(error));
         }
@@ -210,15 +243,15 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
 
     /// Waits for the credit with which the request is submitted.
     #[cold]
-    fn poll_queue(&mut self, context: &mut Context<'_>) -> Poll<Result<&'c Entry, CallError>> {
+    fn poll_queue(&mut self, waker: &Waker) -> Poll<Result<&'c Entry, CallError>> {
         let connection = self.connection;
-        let Some(ticket) = self.ticket else {
+        let Some(ticket) = self.holds.as_ticket() else {
             // Polled again after its end.
             return Poll::Ready(Err(CallError::BadAnswer));
         };
-        if let Some(entry) = connection.tokens.poll_ticket(ticket, context.waker()) {
-            self.out = Some(entry);
-            self.ticket = None;
+        if let Some(entry) = connection.tokens.poll_ticket(ticket, waker) {
+            self.out = entry;
+            self.holds = Holds::ENTRY;
             return Poll::Ready(Ok(entry));
         }
         let error = match connection.failure() {
@@ -226,7 +259,7 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
             None if connection.tokens.capacity() == 0 => CallError::NoCredits,
             None => return Poll::Pending,
         };
-        self.ticket = None;
+        self.end();
         connection.leave_queue(ticket);
         Poll::Ready(Err(error))
     }
@@ -236,10 +269,10 @@ impl<P: Platform, T: Wire> Drop for Call<'_, P, T> {
     // Part of its caller, so that a call need not stand in memory on the chance that it is dropped.
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(entry) = self.out {
-            self.connection.abandon(entry.index());
-        } else if let Some(ticket) = self.ticket {
-            self.connection.leave_queue(ticket);
+        match self.holds {
+            Holds::NOTHING => {}
+            Holds::ENTRY => self.connection.abandon(self.out.index()),
+            holds => self.leave_queue(holds),
         }
     }
 }

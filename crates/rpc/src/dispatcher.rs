@@ -56,7 +56,10 @@ impl<P: Platform> Inner<P> {
             match port {
                 Some(port) => match &port.server {
                     Some(server) => server.take(turn, ring, found, token),
-                    None => port.connection.take_in_answer::<false>(turn, ring, token),
+                    None => {
+                        port.connection.take_in_answer::<false>(turn, token);
+                        ring.advance();
+                    }
                 },
                 None => ring.advance(),
             }

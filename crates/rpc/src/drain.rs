@@ -24,7 +24,8 @@ impl<P: Platform> Connection<P> {
         } else {
             // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
             let lane = self.link.answers_in();
-            self.take_in_answer::<false>(turn, lane, first.token());
+            self.take_in_answer::<false>(turn, first.token());
+            lane.advance();
             let more = match self.peek_answer() {
                 Some(next) => self.drain_more_answers::<false>(turn, next),
                 None => 0,
@@ -57,37 +58,37 @@ impl<P: Platform> Connection<P> {
         first: Found<'_>,
     ) -> u32 {
         let lane = self.link.answers_in();
+        let mut walk = lane.walk();
         let mut found = first;
-        let mut drained = 0;
+        let begin = lane.head();
+        let end = begin.wrapping_add(LANE_QUANTUM - 1);
         loop {
-            drained += 1;
             found.announce_next();
-            let token = found.token();
-            self.take_in_answer::<TRACE>(turn, lane, token);
-            if drained == LANE_QUANTUM - 1 {
-                return drained;
+            self.take_in_answer::<TRACE>(turn, found.token());
+            walk.advance();
+            if lane.head() == end {
+                break;
             }
-            match self.peek_answer() {
-                Some(next) => found = next,
-                None => return drained,
+            match walk.peek() {
+                Ok(Some(next)) => found = next,
+                Ok(None) => break,
+                Err(_) => {
+                    self.corrupt(Violation::Tail);
+                    break;
+                }
             }
         }
+        lane.head().wrapping_sub(begin)
     }
 
-    /// Takes one answer in and goes on to the next message of `lane`.
+    /// Takes one answer in; the caller goes on to the next message of its lane afterwards.
     #[inline(always)]
-    pub(crate) fn take_in_answer<const TRACE: bool>(
-        &self,
-        turn: Option<InTurn<'_>>,
-        lane: &LaneReader<P::Publication>,
-        token: Token,
-    ) {
+    pub(crate) fn take_in_answer<const TRACE: bool>(&self, turn: Option<InTurn<'_>>, token: Token) {
         // `Token::NONE` is no entry's: no table reaches up to its index.
         let entry = match self.tokens.entry(token.index()) {
             Some(entry) if entry.expect.get() == token => entry,
             _ => {
-                self.answer_unexpected(token);
-                return lane.advance();
+                return self.answer_unexpected(token);
             }
         };
         entry.expect.set(Token::NONE);
@@ -98,26 +99,30 @@ impl<P: Platform> Connection<P> {
                 self.event(Step::Resume, task, token, 0);
             }
         }
-        let polled = match turn {
-            Some(turn) if !P::Publication::DISPATCHED => turn.resume(task),
-            _ => false,
-        };
-        // Taking an answer ends its generation.
-        if entry.token() == token {
-            self.keep_answer(entry, polled);
+        match turn {
+            Some(turn) if !P::Publication::DISPATCHED && turn.resume(task) => {
+                // Taking an answer ends its generation.
+                if entry.token() == token {
+                    self.keep_answer(entry);
+                }
+            }
+            _ => self.wake_for_answer(entry),
         }
-        lane.advance();
     }
 
-    /// An answer that was not taken in place; its task may still have to be woken.
+    /// An answer that was not taken in place.
     #[cold]
     #[inline(never)]
-    fn keep_answer(&self, entry: &Entry, polled: bool) {
+    fn keep_answer(&self, entry: &Entry) {
         let answer = self.answer_lane().first();
         self.tokens.save(entry, answer.info(), answer.copy());
-        if polled {
-            return;
-        }
+    }
+
+    /// An answer whose task could not be resumed in place.
+    #[cold]
+    #[inline(never)]
+    fn wake_for_answer(&self, entry: &Entry) {
+        self.keep_answer(entry);
         match entry.waiter.get() {
             NO_TASK => self.wake_waiter(entry),
             task => self.ledger.handle.wake(task),

@@ -88,7 +88,7 @@ impl<P: Platform> Connection<P> {
         for entry in self.tokens.each() {
             let what = match entry.state.get() {
                 State::Plain if entry.is_waiting() => "waits for the answer to",
-                State::Plain => continue,
+                State::Plain | State::Nobody => continue,
                 State::Saved => "has not yet taken the answer to",
                 State::Failed => "has not yet seen the end of",
                 State::Abandoned | State::Ended => "gave up, and will cancel,",

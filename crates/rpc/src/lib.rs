@@ -92,7 +92,7 @@ mod tokens;
 pub mod wire;
 
 pub use baton_executor::{
-    CellSize, Config, DeadlineError, FreeCell, Handle, JoinHandle, Mode, RunError, Started,
+    CellSize, Config, DeadlineError, FreeCell, Handle, JoinHandle, Mode, RunError, Started, When,
 };
 pub use baton_inbox::{Band, LinkParts, PAYLOAD_WORDS as INLINE_WORDS, Platform, RegionLayout};
 pub use baton_rpc_macros::{Wire, service};
@@ -103,5 +103,5 @@ pub use error::{CallError, Failure, SendError, TooLong, TryCallError, Violation}
 pub use node::{BindError, Binding, Drive, Node, NodeHandle};
 pub use port::LANE_QUANTUM;
 pub use request::{OneWay, Reply, Request};
-pub use serve::{Interface, Service};
+pub use serve::{Interface, Service, request_head};
 pub use wire::{Wire, WireReader, WireWriter};

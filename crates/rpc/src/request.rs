@@ -9,6 +9,7 @@
 
 use crate::connection::Connection;
 use crate::wire::{SliceReader, Wire};
+use baton_executor::When;
 use baton_inbox::{Info, Kind, PAYLOAD_WORDS, PayloadWriter, Platform, Status, Token};
 use baton_trace::Step;
 
@@ -106,24 +107,38 @@ impl<'a, P: Platform> Reply<'a, P> {
         self.connection
     }
 
-    /// Step 6: answers with `value`.
+    /// Step 6: answers with `value`. Whoever starts handlers sees by himself which connections were answered [at once](When::AtOnce).
     #[inline(always)]
-    pub fn send<T: Wire>(self, value: T) {
+    pub fn send<T: Wire>(self, value: T, when: When) {
         let info = Info::new(Kind::Answer, Status::Done as u16, T::WORDS);
-        self.send_with(info, |out| value.put(out));
+        self.send_with(
+            info,
+            when,
+            #[inline(always)]
+            |out| value.put(out),
+        );
     }
 
     #[inline(always)]
-    pub(crate) fn send_with(self, info: Info, payload: impl FnOnce(&mut PayloadWriter<'_>)) {
+    pub(crate) fn send_with(
+        self,
+        info: Info,
+        when: When,
+        payload: impl FnOnce(&mut PayloadWriter<'_>),
+    ) {
         let (connection, token) = (self.connection, self.token);
         // Answered from here on: its destructor would do it once more.
         core::mem::forget(self);
-        connection.answer(token, info, payload);
+        connection.answer(token, info, when, payload);
     }
 
     #[inline(never)]
     pub(crate) fn refuse(self, status: Status) {
-        self.send_with(Info::new(Kind::Answer, status as u16, 0), |_| {});
+        self.send_with(
+            Info::new(Kind::Answer, status as u16, 0),
+            When::Later,
+            |_| {},
+        );
     }
 }
 
@@ -163,12 +178,20 @@ impl<'a, P: Platform> OneWay<'a, P> {
 impl<P: Platform> Connection<P> {
     /// Step 6: writes an answer. Nothing is written when the connection has ended.
     #[inline(always)]
-    fn answer(&self, token: Token, info: Info, payload: impl FnOnce(&mut PayloadWriter<'_>)) {
+    fn answer(
+        &self,
+        token: Token,
+        info: Info,
+        when: When,
+        payload: impl FnOnce(&mut PayloadWriter<'_>),
+    ) {
         if self.is_special() && !self.may_answer(token, info) {
             return;
         }
         self.link.answers_out().push(info, token, payload);
-        self.mark_dirty();
+        if when == When::Later {
+            self.mark_dirty();
+        }
     }
 
     /// Whether a connection that has ended or is traced still takes answers; one that is traced notes it.
@@ -188,6 +211,11 @@ impl<P: Platform> Connection<P> {
     #[cold]
     fn answer_dropped(&self, token: Token) {
         let status = self.dropped_status.get();
-        self.answer(token, Info::new(Kind::Answer, status as u16, 0), |_| {});
+        self.answer(
+            token,
+            Info::new(Kind::Answer, status as u16, 0),
+            When::Later,
+            |_| {},
+        );
     }
 }

@@ -15,7 +15,7 @@ use alloc::rc::Rc;
 use baton_executor::{
     CellInUse, CellSize, FreeCell, Handle, InTurn, Pool, Started, Starts, TableFull,
 };
-use baton_inbox::{Band, Found, Kind, LaneReader, Platform, Publication, Status, Token};
+use baton_inbox::{Band, Found, Info, Kind, LaneReader, Platform, Publication, Status, Token};
 use baton_trace::Step;
 
 /// What a service is called and what it can do; both sides of a connection must agree on it.
@@ -39,11 +39,23 @@ pub trait Service<P: Platform>: 'static {
     /// A `cell` that is not used is free again.
     fn serve<'a>(&'a self, request: Request<'a, P>, cell: FreeCell<'a, P>) -> Started;
 
-    /// Makes room in `size` for each future that [`Service::serve`] may start.
-    fn fit(size: &mut CellSize);
+    /// Room for each future that [`Service::serve`] may start.
+    const CELLS: CellSize;
+
+    /// Whether `head`, the upper half of a message's first word, is [`request_head`] of one of the methods. Then one test has told kind,
+    /// method and length, and the compiler leaves out what [`Service::serve`] asks again; any other head is seen to apart.
+    #[inline(always)]
+    fn is_ordinary(_head: u32) -> bool {
+        false
+    }
 
     /// Takes one one-way send.
     fn notify(&self, message: OneWay<'_, P>);
+}
+
+/// The upper half of the first word of a request for `method` with `words` words of payload.
+pub const fn request_head(method: u16, words: usize) -> u32 {
+    Info::new(Kind::Request, method, words).raw()
 }
 
 /// What serves a connection that was bound to no service.
@@ -61,7 +73,7 @@ impl<P: Platform> Service<P> for NoService {
         Started::Finished
     }
 
-    fn fit(_size: &mut CellSize) {}
+    const CELLS: CellSize = CellSize::NONE;
 
     fn notify(&self, message: OneWay<'_, P>) {
         message.bad_message();
@@ -92,27 +104,55 @@ struct Shared<P: Platform, S> {
     service: Rc<S>,
 }
 
-impl<P: Platform, S: Service<P>> Shared<P, S> {
-    /// Copies a request out of its slot and has the service start its handler.
+/// What a handler borrows of that.
+struct Lent<'a, P: Platform, S> {
+    connection: &'a Connection<P>,
+    service: &'a S,
+}
+
+impl<P: Platform, S> Clone for Lent<'_, P, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Platform, S> Copy for Lent<'_, P, S> {}
+
+impl<P: Platform, S: Service<P>> baton_executor::Shared for Shared<P, S> {
+    const CELLS: CellSize = S::CELLS;
+
+    type Lent<'a> = Lent<'a, P, S>;
+
     #[inline(always)]
-    fn begin<'a>(
-        &'a self,
+    fn lend(&self) -> Lent<'_, P, S> {
+        Lent {
+            connection: &self.connection,
+            service: &self.service,
+        }
+    }
+}
+
+impl<'a, P: Platform, S: Service<P>> Lent<'a, P, S> {
+    /// Copies a request out of its slot, goes on to the next, and has the service start its handler.
+    #[inline(always)]
+    fn begin(
+        self,
         cell: FreeCell<'a, P>,
-        lane: &LaneReader<P::Publication>,
+        advance: impl FnOnce(),
         found: Found<'_>,
         token: Token,
     ) -> Started {
         let info = found.info();
         let payload = found.copy();
-        lane.advance();
+        advance();
         let message = Received { info, payload };
         self.service
-            .serve(Request::new(&self.connection, token, message), cell)
+            .serve(Request::new(self.connection, token, message), cell)
     }
 }
 
 /// A service and the cells for its handlers, one a credit of the peer.
-struct Serving<P: Platform, S: 'static>(Pool<P, Shared<P, S>>);
+struct Serving<P: Platform, S: Service<P>>(Pool<P, Shared<P, S>>);
 
 /// The right to poll a service's handlers when they start; without one, for a dispatcher, they are only made ready.
 type InPool<'t, P, S> = Starts<'t, P, Shared<P, S>>;
@@ -124,15 +164,13 @@ pub(crate) fn serving<P: Platform, S: Service<P>>(
     service: Rc<S>,
     band: Band,
 ) -> Result<Box<dyn Serve<P>>, TableFull> {
-    let mut size = CellSize::default();
-    S::fit(&mut size);
     let shared = Shared {
         connection: connection.clone(),
         service,
     };
     let cells = connection.granted();
     Ok(Box::new(Serving(Pool::new(
-        handle, cells, band, "handler", size, shared,
+        handle, cells, band, "handler", shared,
     )?)))
 }
 
@@ -143,26 +181,15 @@ impl<P: Platform, S: Service<P>> Serve<P> for Serving<P, S> {
 
     fn drain(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
         let connection = &*self.0.shared().connection;
-        let starts = turn.and_then(|turn| self.0.starts(turn));
-        let drained = match starts {
-            Some(starts) if !connection.tracing() => {
-                let mut drained = 1;
-                // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
-                if self.take_in::<false>(Some(starts), first)
-                    && let Some(next) = connection.peek_request()
-                {
-                    drained += self.drain_more(starts, next);
-                }
-                drained
-            }
-            _ => self.drain_otherwise(starts, first),
+        let _owed = Owed::new(connection);
+        let drained = match turn {
+            Some(turn) if !connection.tracing() => self.drain_on_the_spot(turn, first),
+            _ => self.drain_otherwise(turn, first),
         };
         if let Some(turn) = turn {
             turn.end();
         }
         connection.link.publish_request_head();
-        let heads = &connection.ledger.heads;
-        heads.set(heads.get() | connection.bit);
         drained
     }
 
@@ -175,57 +202,140 @@ impl<P: Platform, S: Service<P>> Serve<P> for Serving<P, S> {
     ) {
         // Elsewhere nobody calls this; then the handler is not made part of it either.
         let starts = turn.and_then(|turn| self.0.starts(turn));
+        let _owed = Owed::new(&self.0.shared().connection);
         if P::Publication::ONE_RING && self.message::<false>(starts, lane, found, token).is_err() {
             lane.advance();
         }
     }
 }
 
-impl<P: Platform, S: Service<P>> Serving<P, S> {
-    /// Drains the rest of a quantum, one message of which has been counted, and says how many there were.
-    #[inline(never)]
-    fn drain_more(&self, starts: InPool<'_, P, S>, first: Found<'_>) -> u32 {
-        self.drain_rest::<false>(Some(starts), first)
-    }
+/// What is owed to the peer for what is drained now, noted when it is dropped, also when a handler panics.
+struct Owed<'a, P: Platform> {
+    connection: &'a Connection<P>,
+    /// Position of the next answer before.
+    answers: u32,
+}
 
-    /// As [`Serving::drain_more`], with a trace, or for a dispatcher.
-    #[inline(never)]
-    fn drain_otherwise(&self, starts: Option<InPool<'_, P, S>>, first: Found<'_>) -> u32 {
-        if self.0.shared().connection.tracing() {
-            self.drain_rest::<true>(starts, first)
-        } else {
-            self.drain_rest::<false>(starts, first)
+impl<'a, P: Platform> Owed<'a, P> {
+    #[inline(always)]
+    fn new(connection: &'a Connection<P>) -> Self {
+        Owed {
+            connection,
+            answers: connection.link.answers_out().tail(),
+        }
+    }
+}
+
+impl<P: Platform> Drop for Owed<'_, P> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let ledger = &self.connection.ledger;
+        ledger.heads.set(ledger.heads.get() | self.connection.bit);
+        if self.connection.link.answers_out().tail() != self.answers {
+            ledger.dirty.set(ledger.dirty.get() | self.connection.bit);
+        }
+    }
+}
+
+impl<P: Platform, S: Service<P>> Serving<P, S> {
+    /// Drains at most a quantum and polls the handlers as they start.
+    #[inline(always)]
+    fn drain_on_the_spot(&self, turn: InTurn<'_>, first: Found<'_>) -> u32 {
+        let Some(starts) = self.0.starts(turn) else {
+            return self.drain_otherwise(None, first);
+        };
+        starts.announce();
+        // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
+        let connection = starts.lent().connection;
+        let lane = &connection.link.requests_in;
+        if !self.take_in(starts, || lane.advance(), first)
+            && !self.take_in_other::<false>(Some(turn), first)
+        {
+            return 1;
+        }
+        match connection.peek_request() {
+            Some(next) => 1 + self.drain_more(turn, next),
+            None => 1,
         }
     }
 
-    #[inline(always)]
-    fn drain_rest<const TRACE: bool>(
-        &self,
-        starts: Option<InPool<'_, P, S>>,
-        first: Found<'_>,
-    ) -> u32 {
+    /// Drains the rest of a quantum, one message of which has been counted, and says how many there were.
+    #[inline(never)]
+    fn drain_more(&self, turn: InTurn<'_>, first: Found<'_>) -> u32 {
+        // Looked up once more, rather than passed through memory.
+        let Some(starts) = self.0.starts(turn) else {
+            return 0;
+        };
+        let connection = starts.lent().connection;
+        let lane = &connection.link.requests_in;
+        let mut walk = lane.walk();
+        let mut found = first;
+        let begin = lane.head();
+        let end = begin.wrapping_add(LANE_QUANTUM - 1);
+        loop {
+            found.announce_next();
+            if !self.take_in(starts, || walk.advance(), found) {
+                if !self.take_in_other::<false>(Some(turn), found) {
+                    break;
+                }
+                walk = lane.walk();
+            }
+            if lane.head() == end {
+                break;
+            }
+            match walk.peek() {
+                Ok(Some(next)) => found = next,
+                Ok(None) => break,
+                Err(_) => {
+                    connection.corrupt(Violation::Tail);
+                    break;
+                }
+            }
+        }
+        lane.head().wrapping_sub(begin)
+    }
+
+    /// Drains a quantum with a trace, or for a dispatcher, and says how many messages there were.
+    #[inline(never)]
+    fn drain_otherwise(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
+        let connection = &*self.0.shared().connection;
         let mut drained = 0;
         let mut found = first;
         loop {
             drained += 1;
-            found.announce_next();
-            if !self.take_in::<TRACE>(starts, found) || drained == LANE_QUANTUM - 1 {
+            let taken_in = if connection.tracing() {
+                self.take_in_other::<true>(turn, found)
+            } else {
+                self.take_in_other::<false>(turn, found)
+            };
+            if !taken_in || drained == LANE_QUANTUM {
                 return drained;
             }
-            match self.0.shared().connection.peek_request() {
+            match connection.peek_request() {
                 Some(next) => found = next,
                 None => return drained,
             }
         }
     }
 
-    /// Step 4: pops, copies once, validates. Says no when the peer is corrupt.
+    /// Step 4: pops, copies once, validates. Says no, and leaves the message, when it is no ordinary request.
     #[inline(always)]
-    fn take_in<const TRACE: bool>(
-        &self,
-        starts: Option<InPool<'_, P, S>>,
-        found: Found<'_>,
-    ) -> bool {
+    fn take_in(&self, starts: InPool<'_, P, S>, advance: impl FnOnce(), found: Found<'_>) -> bool {
+        let token = found.token();
+        if S::is_ordinary(found.info().raw())
+            && let Ok(started) = self.start(starts, advance, found, token)
+        {
+            self.note_waiting(started, token);
+            return true;
+        }
+        false
+    }
+
+    /// Step 4 for any message. Says no when the peer is corrupt.
+    #[inline(never)]
+    fn take_in_other<const TRACE: bool>(&self, turn: Option<InTurn<'_>>, found: Found<'_>) -> bool {
+        // Looked up once more, as there.
+        let starts = turn.and_then(|turn| self.0.starts(turn));
         let connection = &*self.0.shared().connection;
         let lane = &connection.link.requests_in;
         match self.message::<TRACE>(starts, lane, found, found.token()) {
@@ -237,6 +347,38 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
         }
     }
 
+    /// Step 5: starts the handler in the cell of the request's credit, and polls it.
+    #[inline(always)]
+    fn start(
+        &self,
+        starts: InPool<'_, P, S>,
+        advance: impl FnOnce(),
+        found: Found<'_>,
+        token: Token,
+    ) -> Result<Started, CellInUse> {
+        starts.start(
+            token.index(),
+            #[inline(always)]
+            move |lent, cell| lent.begin(cell, advance, found, token),
+        )
+    }
+
+    /// A handler that waits can be cancelled by its token.
+    #[inline(always)]
+    fn note_waiting(&self, started: Started, token: Token) {
+        if let Started::Waits(_) = started
+            && let Some(serving) = self
+                .0
+                .shared()
+                .connection
+                .serving
+                .get(usize::from(token.index()))
+        {
+            serving.set(token);
+        }
+    }
+
+    /// A message that is not known to be an ordinary request.
     #[inline(always)]
     fn message<const TRACE: bool>(
         &self,
@@ -250,14 +392,14 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
                 .map_err(|_| Violation::Credit)
         } else if P::Publication::ONE_LANE && found.info().kind() == Some(Kind::Answer) {
             let connection = &self.0.shared().connection;
-            connection.take_in_answer::<TRACE>(starts.map(Starts::turn), lane, token);
+            connection.take_in_answer::<TRACE>(starts.map(Starts::turn), token);
+            lane.advance();
             Ok(())
         } else {
             self.other(starts, lane, found, token)
         }
     }
 
-    /// Step 5: starts the handler in the cell of the request's credit.
     #[inline(always)]
     fn request<const TRACE: bool>(
         &self,
@@ -275,20 +417,15 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
             connection.event(Step::Serve, self.0.task(index), token, method);
         }
         let started = match starts {
-            Some(starts) => starts.start(
-                index,
-                #[inline(always)]
-                move |shared, cell| shared.begin(cell, lane, found, token),
-            )?,
-            None => self.0.place(index, move |shared, cell| {
-                shared.begin(cell, lane, found, token)
+            Some(starts) => {
+                starts.note(index);
+                self.start(starts, || lane.advance(), found, token)?
+            }
+            None => self.0.place(index, move |lent, cell| {
+                lent.begin(cell, || lane.advance(), found, token)
             })?,
         };
-        if let Started::Waits(_) = started
-            && let Some(serving) = self.0.shared().connection.serving.get(usize::from(index))
-        {
-            serving.set(token);
-        }
+        self.note_waiting(started, token);
         Ok(())
     }
 

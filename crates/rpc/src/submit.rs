@@ -27,7 +27,12 @@ impl<P: Platform> Connection<P> {
     #[inline(always)]
     pub(crate) fn submit<A: Wire>(&self, entry: &Entry, method: u16, args: &A) {
         let info = Info::new(Kind::Request, method, A::WORDS);
-        self.submit_with(entry, info, |out| args.put(out));
+        self.submit_with(
+            entry,
+            info,
+            #[inline(always)]
+            |out| args.put(out),
+        );
     }
 
     #[inline(always)]

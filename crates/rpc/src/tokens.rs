@@ -58,6 +58,8 @@ pub(crate) enum State {
     CancelOnly,
     Leased,
     OneWay,
+    /// Of no entry of the table; see [`Tokens::nobody`].
+    Nobody,
 }
 
 /// One entry of the table: one cache line.
@@ -108,6 +110,7 @@ impl Queue {
 
 pub(crate) struct Tokens {
     entries: Box<[Entry]>,
+    nobody: Entry,
     /// Answers that their tasks did not take in place.
     saved: Box<[Cell<Queued>]>,
     free: Cell<u16>,
@@ -126,24 +129,29 @@ impl Tokens {
     /// A table of `credits` free entries whose generations begin at `generation` (0, but in tests of wrapping).
     pub(crate) fn new(credits: u32, generation: u64) -> Self {
         let credits = credits.min(u32::from(NO_ENTRY)) as u16;
+        let entry = |index, token, next, state| Entry {
+            expect: Cell::new(Token::NONE),
+            state: Cell::new(state),
+            index,
+            waiter: Cell::new(baton_executor::NO_TASK),
+            next: Cell::new(next),
+            token: Cell::new(token),
+            position: Cell::new(0),
+            waker: Cell::new(None),
+        };
         let entries = (0..credits)
-            .map(|index| Entry {
-                expect: Cell::new(Token::NONE),
-                state: Cell::new(State::Plain),
-                index,
-                waiter: Cell::new(baton_executor::NO_TASK),
-                next: Cell::new(if index + 1 < credits {
+            .map(|index| {
+                let next = if index + 1 < credits {
                     index + 1
                 } else {
                     NO_ENTRY
-                }),
-                token: Cell::new(Token::new(index, generation)),
-                position: Cell::new(0),
-                waker: Cell::new(None),
+                };
+                entry(index, Token::new(index, generation), next, State::Plain)
             })
             .collect();
         Tokens {
             entries,
+            nobody: entry(NO_ENTRY, Token::NONE, NO_ENTRY, State::Nobody),
             saved: (0..credits)
                 .map(|_| Cell::new((Info::from_raw(0), [0; PAYLOAD_WORDS])))
                 .collect(),
@@ -166,6 +174,12 @@ impl Tokens {
     #[inline]
     pub(crate) fn entry(&self, index: u16) -> Option<&Entry> {
         self.entries.get(usize::from(index))
+    }
+
+    /// What stands for no entry: it expects nothing, and is not [`State::Plain`], so whoever asks it for an answer takes the slow way.
+    #[inline(always)]
+    pub(crate) fn nobody(&self) -> &Entry {
+        &self.nobody
     }
 
     pub(crate) fn each(&self) -> impl Iterator<Item = &Entry> {

@@ -29,7 +29,7 @@ pub trait WireWriter {
     fn word(&mut self, word: u64);
 
     /// Appends `count` zero words: what a shorter variant leaves unused.
-    #[inline]
+    #[inline(always)]
     fn zeros(&mut self, count: usize) {
         for _ in 0..count {
             self.word(0);
@@ -43,7 +43,7 @@ pub trait WireReader {
     fn word(&mut self) -> u64;
 
     /// Passes over `count` words that mean nothing.
-    #[inline]
+    #[inline(always)]
     fn skip(&mut self, count: usize) {
         for _ in 0..count {
             self.word();
@@ -73,7 +73,7 @@ impl<'a> SliceReader<'a> {
 }
 
 impl WireReader for SliceReader<'_> {
-    #[inline]
+    #[inline(always)]
     fn word(&mut self) -> u64 {
         let word = self.words.get(self.taken).copied().unwrap_or(0);
         self.taken += 1;
@@ -103,7 +103,7 @@ impl<'a> SliceWriter<'a> {
 }
 
 impl WireWriter for SliceWriter<'_> {
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, word: u64) {
         if let Some(place) = self.words.get_mut(self.written) {
             *place = word;
@@ -121,12 +121,12 @@ macro_rules! unsigned {
         impl Wire for $scalar {
             const WORDS: usize = 1;
 
-            #[inline]
+            #[inline(always)]
             fn put(&self, out: &mut impl WireWriter) {
                 out.word(u64::from(*self));
             }
 
-            #[inline]
+            #[inline(always)]
             fn get(from: &mut impl WireReader) -> Option<Self> {
                 <$scalar>::try_from(from.word()).ok()
             }
@@ -142,12 +142,12 @@ macro_rules! signed {
         impl Wire for $scalar {
             const WORDS: usize = 1;
 
-            #[inline]
+            #[inline(always)]
             fn put(&self, out: &mut impl WireWriter) {
                 out.word(i64::from(*self).cast_unsigned());
             }
 
-            #[inline]
+            #[inline(always)]
             fn get(from: &mut impl WireReader) -> Option<Self> {
                 <$scalar>::try_from(from.word().cast_signed()).ok()
             }
@@ -161,14 +161,14 @@ signed!(i8, i16, i32, i64);
 impl Wire for u128 {
     const WORDS: usize = 2;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         // Truncation is meant: each half goes its own way.
         out.word(*self as u64);
         out.word((*self >> 64) as u64);
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         let low = u128::from(from.word());
         let high = u128::from(from.word());
@@ -180,12 +180,12 @@ impl Wire for u128 {
 impl Wire for i128 {
     const WORDS: usize = 2;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         self.cast_unsigned().put(out);
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         u128::get(from).map(u128::cast_signed)
     }
@@ -195,12 +195,12 @@ impl Wire for i128 {
 impl Wire for f32 {
     const WORDS: usize = 1;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         self.to_bits().put(out);
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         u32::get(from).map(f32::from_bits)
     }
@@ -210,12 +210,12 @@ impl Wire for f32 {
 impl Wire for f64 {
     const WORDS: usize = 1;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         self.to_bits().put(out);
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         u64::get(from).map(f64::from_bits)
     }
@@ -225,12 +225,12 @@ impl Wire for f64 {
 impl Wire for bool {
     const WORDS: usize = 1;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         out.word(u64::from(*self));
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         let word = from.word();
         // One compare; a match over the three cases compiles to a chain of them.
@@ -242,12 +242,12 @@ impl Wire for bool {
 impl Wire for char {
     const WORDS: usize = 1;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         u32::from(*self).put(out);
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         u32::get(from).and_then(char::from_u32)
     }
@@ -257,7 +257,7 @@ impl Wire for char {
 impl<const N: usize> Wire for [u8; N] {
     const WORDS: usize = N.div_ceil(8);
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         let (whole, rest) = self.as_chunks::<8>();
         for bytes in whole {
@@ -272,7 +272,7 @@ impl<const N: usize> Wire for [u8; N] {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         let mut value = [0; N];
         let (whole, rest) = value.as_chunks_mut::<8>();
@@ -293,14 +293,14 @@ impl<const N: usize> Wire for [u8; N] {
 impl<const N: usize> Wire for [u64; N] {
     const WORDS: usize = N;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         for word in self {
             out.word(*word);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         let mut value = [0; N];
         for word in &mut value {
@@ -314,7 +314,7 @@ impl<const N: usize> Wire for [u64; N] {
 impl<T: Wire> Wire for Option<T> {
     const WORDS: usize = 1 + T::WORDS;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         match self {
             None => out.zeros(1 + T::WORDS),
@@ -325,7 +325,7 @@ impl<T: Wire> Wire for Option<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         match from.word() {
             0 => {
@@ -342,7 +342,7 @@ impl<T: Wire> Wire for Option<T> {
 impl<T: Wire, E: Wire> Wire for Result<T, E> {
     const WORDS: usize = 1 + larger(T::WORDS, E::WORDS);
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut impl WireWriter) {
         match self {
             Ok(value) => {
@@ -358,7 +358,7 @@ impl<T: Wire, E: Wire> Wire for Result<T, E> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(from: &mut impl WireReader) -> Option<Self> {
         match from.word() {
             0 => {
@@ -380,10 +380,10 @@ impl<T: Wire, E: Wire> Wire for Result<T, E> {
 impl Wire for () {
     const WORDS: usize = 0;
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, _: &mut impl WireWriter) {}
 
-    #[inline]
+    #[inline(always)]
     fn get(_: &mut impl WireReader) -> Option<Self> {
         Some(())
     }
@@ -395,12 +395,12 @@ macro_rules! tuples {
         impl<$($name: Wire),+> Wire for ($($name,)+) {
             const WORDS: usize = 0 $(+ $name::WORDS)+;
 
-            #[inline]
+            #[inline(always)]
             fn put(&self, out: &mut impl WireWriter) {
                 $(self.$index.put(out);)+
             }
 
-            #[inline]
+            #[inline(always)]
             fn get(from: &mut impl WireReader) -> Option<Self> {
                 // A tuple expression evaluates from left to right: the order of the words.
                 Some(($($name::get(from)?,)+))

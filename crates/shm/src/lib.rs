@@ -49,5 +49,6 @@ pub use bytes::{ReadBytes, WriteBytes};
 pub use heap::HeapWords;
 pub use region::{Backing, OutOfRange, ReadRegion, ReadWord, Region, Word};
 pub use slots::{
-    ReadSlot, ReadSlots, SLOT_BYTES, SLOT_STRIDE_WORDS, SLOT_WORDS, WriteSlot, WriteSlots,
+    ReadCursor, ReadSlot, ReadSlots, SLOT_BYTES, SLOT_STRIDE_WORDS, SLOT_WORDS, WriteSlot,
+    WriteSlots,
 };

@@ -7,13 +7,13 @@
 
 use baton_sync::AtomicU64;
 
-/// The line at `at` will be read.
+/// The line `OFFSET` bytes behind `at` will be read.
 #[inline(always)]
-pub(crate) fn for_reading(at: *const AtomicU64) {
+pub(crate) fn for_reading<const OFFSET: usize>(at: *const AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
     // SAFETY: the instruction reads and writes no memory that the program can observe, and does not fault.
     unsafe {
-        core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+        core::arch::asm!("prefetcht0 [{} + {}]", in(reg) at, const OFFSET, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
     let _ = at;

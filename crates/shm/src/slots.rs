@@ -17,6 +17,9 @@ pub const SLOT_BYTES: usize = SLOT_WORDS * 8;
 /// Words from one slot to the next; those between are not used.
 pub const SLOT_STRIDE_WORDS: usize = 2 * SLOT_WORDS;
 
+/// How many slots ahead a reader asks for their lines.
+pub const READ_AHEAD: usize = 4;
+
 /// A ring of slots that this process may only read.
 pub struct ReadSlots {
     base: NonNull<AtomicU64>,
@@ -78,6 +81,19 @@ impl ReadSlots {
     }
 }
 
+impl ReadSlots {
+    /// A cursor that stands at the slot of `position`.
+    #[inline(always)]
+    pub fn cursor(&self, position: u32) -> ReadCursor<'_> {
+        ReadCursor {
+            first: self.slot(0).base,
+            last: self.slot(self.mask).base,
+            at: self.slot(position).base,
+            ring: PhantomData,
+        }
+    }
+}
+
 impl WriteSlots {
     /// The ring of `2^size_bits` slots that begins at `offset_words`.
     ///
@@ -105,6 +121,36 @@ impl WriteSlots {
     }
 }
 
+/// Goes through a ring slot by slot, without a look-up for each.
+pub struct ReadCursor<'a> {
+    first: NonNull<AtomicU64>,
+    last: NonNull<AtomicU64>,
+    at: NonNull<AtomicU64>,
+    ring: PhantomData<&'a ReadSlots>,
+}
+
+impl<'a> ReadCursor<'a> {
+    /// The slot that it stands at.
+    #[inline(always)]
+    pub fn slot(&self) -> ReadSlot<'a> {
+        ReadSlot {
+            base: self.at,
+            ring: PhantomData,
+        }
+    }
+
+    /// Goes on to the next slot; behind the last comes the first.
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        self.at = if self.at == self.last {
+            self.first
+        } else {
+            // SAFETY: `at` is a slot of the ring and not the last, so another one follows.
+            unsafe { self.at.add(SLOT_STRIDE_WORDS) }
+        };
+    }
+}
+
 /// One slot that this process may only read.
 #[derive(Clone, Copy)]
 pub struct ReadSlot<'a> {
@@ -124,11 +170,11 @@ impl<'a> ReadSlot<'a> {
         unsafe { self.base.add(word & (SLOT_WORDS - 1)).as_ref() }
     }
 
-    /// Tells the processor that the slot `AHEAD` further on will be read soon. It may only ever cost time: behind the end of the ring it
-    /// means nothing.
+    /// Tells the processor that the slot [`READ_AHEAD`] further on will be read soon. It may only ever cost time: behind the end of the
+    /// ring it means nothing.
     #[inline(always)]
-    pub fn announce<const AHEAD: usize>(&self) {
-        prefetch::for_reading(self.base.as_ptr().wrapping_add(AHEAD * SLOT_STRIDE_WORDS));
+    pub fn announce(&self) {
+        prefetch::for_reading::<{ READ_AHEAD * SLOT_STRIDE_WORDS * 8 }>(self.base.as_ptr());
     }
 
     /// Reads word `word` (taken modulo 8) once.

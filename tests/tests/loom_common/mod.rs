@@ -194,14 +194,14 @@ impl Publication for RelaxedInSlot {
 
     fn flush(_: &(), _tail: u32) {}
 
-    fn peek<'a>(
+    fn peek(
         _: &(),
-        slots: &'a ReadSlots,
+        _slots: &ReadSlots,
+        slot: ReadSlot<'_>,
         position: u32,
-    ) -> Result<Option<(ReadSlot<'a>, Info)>, TailOutOfRange> {
-        let slot = slots.slot(position);
+    ) -> Result<Option<Info>, TailOutOfRange> {
         let head = slot.load(0, Ordering::Relaxed);
         let published = head as u32 == position.wrapping_add(1);
-        Ok(published.then(|| (slot, Info::from_raw((head >> 32) as u32))))
+        Ok(published.then(|| Info::from_raw((head >> 32) as u32)))
     }
 }

@@ -70,7 +70,7 @@ fn a_request_becomes_a_call_and_an_arm() {
                         };
                     let (future, reply) = {
                         let reply = ::baton_rpc::Request::into_reply(request);
-                        (self.0.get(key), move |value| ::baton_rpc::Reply::send::<Option<u64> >(reply, value))
+                        (self.0.get(key), #[inline(always)] move |value, when| ::baton_rpc::Reply::send::<Option<u64> >(reply, value, when))
                     };
                     ::baton_rpc::FreeCell::start(cell, future, reply)
                 }
@@ -116,7 +116,7 @@ fn bulk_becomes_a_buffer_and_leaves_one_word_less() {
     contains(
         &code,
         quote! {
-            (self.0.both(value, key, out), move |(value, filled)| ::baton_rpc::Reply::send_bulk::<u8>(reply, value, filled))
+            (self.0.both(value, key, out), #[inline(always)] move |(value, filled), when| ::baton_rpc::Reply::send_bulk::<u8>(reply, value, filled, when))
         },
     );
     contains(

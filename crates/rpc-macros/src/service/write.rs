@@ -277,8 +277,9 @@ fn write_server(words: &Words) -> TokenStream {
     // Locals of the expansion, which no argument's name can meet.
     let request = Ident::new("request", Span::mixed_site());
     let cell = Ident::new("cell", Span::mixed_site());
-    let size = Ident::new("size", Span::mixed_site());
     let message = Ident::new("message", Span::mixed_site());
+    let head = Ident::new("head", Span::mixed_site());
+    let heads = numbered().filter_map(|(method, number)| write_head(method, number));
     let serve = match_or(
         &serve,
         quote!(::baton_rpc::Request::method(&#request)),
@@ -318,8 +319,11 @@ fn write_server(words: &Words) -> TokenStream {
                 #serve
             }
 
-            fn fit(#size: &mut ::baton_rpc::CellSize) {
-                #(#fit)*
+            const CELLS: ::baton_rpc::CellSize = ::baton_rpc::CellSize::NONE #(#fit)*;
+
+            #[inline(always)]
+            fn is_ordinary(#head: u32) -> bool {
+                #(#head == #heads ||)* false
             }
 
             #[inline]
@@ -392,16 +396,29 @@ fn write_handler(
     let name = &method.name;
     let value = Ident::new("value", Span::mixed_site());
     let filled = Ident::new("filled", Span::mixed_site());
+    let when = Ident::new("when", Span::mixed_site());
     let reply = Ident::new("reply", Span::mixed_site());
     let arguments = method.arguments.iter().map(|argument| &argument.name);
     let send = if method.has(Passed::BulkOut) {
-        quote!(move |(#value, #filled)| ::baton_rpc::Reply::send_bulk::<#answer>(#reply, #value, #filled))
+        quote!(#[inline(always)] move |(#value, #filled), #when| ::baton_rpc::Reply::send_bulk::<#answer>(#reply, #value, #filled, #when))
     } else {
-        quote!(move |#value| ::baton_rpc::Reply::send::<#answer>(#reply, #value))
+        quote!(#[inline(always)] move |#value, #when| ::baton_rpc::Reply::send::<#answer>(#reply, #value, #when))
     };
     quote!({
         let #reply = #request_reply;
         (#service.0.#name(#(#arguments),*), #send)
+    })
+}
+
+/// The head of a request with as many words as its arguments take, and one for where the bulk is.
+fn write_head(method: &Method, number: u16) -> Option<TokenStream> {
+    let Kind::Request { .. } = &method.kind else {
+        return None;
+    };
+    let tuple_type = method.tuple_type();
+    let bulk = usize::from(method.is_bulk());
+    Some(quote! {
+        const { ::baton_rpc::request_head(#number, <#tuple_type as ::baton_rpc::Wire>::WORDS + #bulk) }
     })
 }
 
@@ -410,7 +427,6 @@ fn write_fit(method: &Method, platform: &Ident) -> Option<TokenStream> {
     let Kind::Request { answer } = &method.kind else {
         return None;
     };
-    let size = Ident::new("size", Span::mixed_site());
     let service = Ident::new("service", Span::mixed_site());
     let asked = Ident::new("asked", Span::mixed_site());
     let names = method.arguments.iter().map(|argument| &argument.name);
@@ -424,10 +440,9 @@ fn write_fit(method: &Method, platform: &Ident) -> Option<TokenStream> {
         });
     let handler = write_handler(method, answer, &quote!(#service), &quote!(#asked));
     Some(quote! {
-        ::baton_rpc::CellSize::fit(
-            #size,
-            |(#service, #asked, #(#names,)*): (&'static Self, ::baton_rpc::Reply<'static, #platform>, #(#types,)*)| #handler,
-        );
+        .fit(
+            &|(#service, #asked, #(#names,)*): (&'static Self, ::baton_rpc::Reply<'static, #platform>, #(#types,)*)| #handler,
+        )
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::credentials::PeerInfo;
 use crate::inspect::{Answer, Outside, Question};
-use baton_executor::Watch;
+use baton_executor::{Polled, Watch};
 use baton_inbox::layout::MAX_CONNECTIONS;
 use baton_trace::{End, Peer, Ring, Unit, write_lines, write_text};
 use core::fmt::{self, Write};
@@ -32,7 +32,10 @@ pub(super) fn outside(watch: &Late) -> Outside {
             "it is awake"
         };
         let task = match watch.last_polled() {
-            Some(task) => format!("polled task {task} last"),
+            Some(Polled::Task(task)) => format!("polled task {task} last"),
+            Some(Polled::NewHandlers(first)) => {
+                format!("started handlers last, whose tasks begin at {first}")
+            }
             None => "polled no task lately".into(),
         };
         format!("executor: {} turns done, {doing}, {task}", watch.turns())
