@@ -1,6 +1,7 @@
 //! The hint word: senders that set their bit, against a consumer that clears it and then looks only where bits are set.
 //!
-//! Real code: `Scan` (`was_idle` up to `cool`, `was_busy`, `candidates`), `PeerHint::raise`, `sender_fence`, `InSlot` lanes. Property:
+//! Real code: `Scan` (`was_idle` up to `cool`, `was_busy`, `candidates`), `OwnState::set_hinted`, `PeerState::look`, `PeerHint::raise`,
+//! `sender_fence`, `InSlot` lanes. In a second model the consumer says that it wants hints while the senders are at work already. Property:
 //! when everybody has finished, a message that was not seen has its bit set, so that a turn that looks at hinted lanes only finds
 //! it. (The looks at all lanes, every so many turns and after a sleep, are not part of the model: the hint alone must do.)
 //!
@@ -16,7 +17,7 @@
 mod loom_common;
 
 use baton_inbox::scan::{HINT_FROM, IDLE_TURNS, PeerHint};
-use baton_inbox::{Band, InSlot, LaneReader, Scan, sender_fence};
+use baton_inbox::{Band, InSlot, LaneReader, OwnState, PeerState, Scan, sender_fence};
 use baton_shm::{HeapWords, Word};
 use baton_sync::{Ordering, fence};
 use loom::thread;
@@ -26,11 +27,14 @@ use loom_common::{explore, lane, pop, push};
 #[derive(Clone, Copy, PartialEq)]
 enum Without {
     Nothing,
+    /// Nothing, and the consumer begins to use the hint while the senders are at work.
+    NothingMeanwhile,
     SenderFence,
     CoolFence,
     SecondLook,
     RaiseAtOnce,
     CoolAtOnce,
+    HintedFirst,
 }
 
 /// WEAKENED copy of `PeerHint::raise`: load and store instead of one read-modify-write.
@@ -55,14 +59,21 @@ fn cool_weakly(word: &Word, bit: u64, without: Without) -> bool {
 
 fn two_senders(without: Without) {
     explore(5, move || {
-        let hint = HeapWords::region(1);
-        let word = hint.word(0).unwrap();
+        let words = HeapWords::region(2);
+        let word = words.word(0).unwrap();
+        let own = OwnState::new(words.word(1).unwrap());
         let scan = Scan::new(word.clone());
         for index in 0..HINT_FROM {
             scan.bind(index, Band::NORMAL);
         }
-        // All lanes but the first are cold from the start.
-        word.store(1, Ordering::Relaxed);
+        if matches!(without, Without::NothingMeanwhile | Without::HintedFirst) {
+            // Both lanes are hot, as when the hint comes into use.
+            word.store(3, Ordering::Relaxed);
+        } else {
+            own.set_hinted(true);
+            // All lanes but the first are cold from the start.
+            word.store(1, Ordering::Relaxed);
+        }
         let mut readers = Vec::new();
         let mut senders = Vec::new();
         for (index, messages) in [2u64, 1].into_iter().enumerate() {
@@ -70,11 +81,15 @@ fn two_senders(without: Without) {
             readers.push(reader);
             let word = word.clone();
             let peer = PeerHint::new(word.clone(), index as u32);
+            let state = PeerState::new(words.read_only().word(1).unwrap());
             senders.push(thread::spawn(move || {
                 for number in 1..=messages {
                     push(&writer, number);
                     if without != Without::SenderFence {
                         sender_fence();
+                    }
+                    if !state.look().is_hinted() {
+                        continue;
                     }
                     match without {
                         Without::RaiseAtOnce => raise_in_two_steps(&word, 1 << index),
@@ -84,13 +99,18 @@ fn two_senders(without: Without) {
             }));
         }
         let mut seen = [0; 2];
+        if without != Without::HintedFirst {
+            own.set_hinted(true);
+        }
         // Looks until the lane has become cold are in vain and touch no hint: only their number counts.
         for _ in 1..IDLE_TURNS {
-            assert!(!scan.was_idle(0));
+            assert!(!scan.was_idle(0, 0));
         }
         for _turn in 0..2 {
             turn(&scan, &word, &readers, &mut seen, without);
         }
+        // WEAKENED: hints are asked for when bits have been cleared already.
+        own.set_hinted(true);
         for sender in senders {
             sender.join().unwrap();
         }
@@ -124,7 +144,7 @@ fn turn(
         }
         let cold = match without {
             Without::CoolFence | Without::CoolAtOnce => cool_weakly(word, 1 << index, without),
-            _ => scan.was_idle(index),
+            _ => scan.was_idle(index, readers[lane].head()),
         };
         if cold && without != Without::SecondLook && look(lane) != 0 {
             scan.was_busy(index);
@@ -135,6 +155,17 @@ fn turn(
 #[test]
 fn no_message_stays_unseen() {
     two_senders(Without::Nothing);
+}
+
+#[test]
+fn no_message_stays_unseen_when_the_hint_comes_into_use() {
+    two_senders(Without::NothingMeanwhile);
+}
+
+#[test]
+#[should_panic(expected = "a message stays unseen")]
+fn when_hints_are_asked_for_after_bits_were_cleared_one_does() {
+    two_senders(Without::HintedFirst);
 }
 
 #[test]

@@ -358,6 +358,7 @@ proptest! {
         let mut bound: [Option<u8>; 64] = [None; 64];
         let mut waiting = BTreeSet::new();
         let mut hidden = BTreeSet::new();
+        let mut drained = [0u32; 64];
         let mut look_at_all = BTreeSet::new();
         for step in steps {
             match step {
@@ -405,8 +406,9 @@ proptest! {
                             prop_assert!(visited.insert(index), "{} twice", index);
                             if waiting.remove(&index) {
                                 hidden.remove(&index);
+                                drained[index as usize] = drained[index as usize].wrapping_add(1);
                                 scan.was_busy(index);
-                            } else if scan.was_idle(index) {
+                            } else if scan.was_idle(index, drained[index as usize]) {
                                 prop_assert!(hinted);
                             }
                         }

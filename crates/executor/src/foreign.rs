@@ -15,7 +15,7 @@
 //! outdated generation, and does nothing; one that slips past that check causes a spurious poll in the next executor that
 //! uses the memory, which every future must tolerate.
 
-use crate::watch::Polled;
+use crate::watch::{Polled, Running};
 use alloc::boxed::Box;
 use baton_inbox::Bell;
 use baton_sync::{AtomicBool, AtomicU32, Ordering, fence, spin_loop, watched};
@@ -27,11 +27,6 @@ const FREE: u32 = u32::MAX - 1;
 /// Claimed by a wake that has not pushed it yet.
 const CLAIMED: u32 = u32::MAX - 2;
 
-/// Nothing has been polled.
-const NOTHING: u32 = u32::MAX;
-/// New handlers were polled; the first task that they may become stands in the lower half.
-const NEW_HANDLERS: u32 = 1 << 16;
-
 /// What foreign threads may touch of an executor.
 pub struct Foreign {
     head: AtomicU32,
@@ -39,13 +34,14 @@ pub struct Foreign {
     sleeping: AtomicBool,
     bell_lock: AtomicBool,
     bell: UnsafeCell<Option<Box<dyn Bell>>>,
-    /// For watchers: turns so far, and what was polled last: a task, a pool's new handlers ([`NEW_HANDLERS`]), or nothing ([`NOTHING`]).
+    /// For watchers: where the executor notes what it polls. Null, or alive; read and changed with `bell_lock` held.
+    running: UnsafeCell<*const Running>,
+    /// For watchers: turns so far.
     pub(crate) turns: watched::AtomicU64,
-    running: watched::AtomicU32,
 }
 
-// SAFETY: everything but `bell` is atomic; `bell` is only touched between taking and releasing `bell_lock`, and its content
-// is `Send + Sync`.
+// SAFETY: everything but `bell` and `running` is atomic; these are only touched between taking and releasing `bell_lock`, and their
+// content is `Send + Sync`.
 unsafe impl Send for Foreign {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Foreign {}
@@ -60,7 +56,7 @@ impl Foreign {
             bell_lock: AtomicBool::new(false),
             bell: UnsafeCell::new(None),
             turns: watched::AtomicU64::new(0),
-            running: watched::AtomicU32::new(NOTHING),
+            running: UnsafeCell::new(core::ptr::null()),
         }
     }
 
@@ -150,28 +146,30 @@ impl Foreign {
         self.turns.store(turns, Ordering::Relaxed);
     }
 
-    /// Tells watchers that task `index` is polled.
-    #[inline(always)]
-    pub(crate) fn polling(&self, index: u16) {
-        // Relaxed: others only watch.
-        self.running.store(u32::from(index), Ordering::Relaxed);
+    /// Tells watchers where the executor notes what it polls.
+    ///
+    /// # Safety
+    ///
+    /// `running` stays where it is until [`Foreign::forget_running`] is called.
+    pub(crate) unsafe fn set_running(&self, running: &Running) {
+        // SAFETY: the lock is held, so nobody else touches the pointer.
+        self.locked(|| unsafe { *self.running.get() = running });
     }
 
-    /// Tells watchers that new handlers are polled, whose tasks begin at `first`.
-    #[inline(always)]
-    pub(crate) fn starting(&self, first: u16) {
-        // Relaxed: others only watch.
-        self.running
-            .store(NEW_HANDLERS | u32::from(first), Ordering::Relaxed);
+    /// Watchers are told nothing more of what is polled.
+    pub(crate) fn forget_running(&self) {
+        // SAFETY: as in `set_running`.
+        self.locked(|| unsafe { *self.running.get() = core::ptr::null() });
     }
 
     /// What was polled last, for watchers.
     pub(crate) fn polled(&self) -> Option<Polled> {
-        match self.running.load(Ordering::Relaxed) {
-            NOTHING => None,
-            handlers if handlers & NEW_HANDLERS != 0 => Some(Polled::NewHandlers(handlers as u16)),
-            index => Some(Polled::Task(index as u16)),
-        }
+        self.locked(|| {
+            // SAFETY: the lock is held, so nobody changes the pointer. It is null or what `set_running` was promised about, for it is
+            // forgotten with the lock held.
+            let running = unsafe { (*self.running.get()).as_ref() };
+            running.and_then(Running::polled)
+        })
     }
 
     /// Gives the bell that wakes must ring, or takes it away at the executor's end.
@@ -184,10 +182,14 @@ impl Foreign {
     pub fn reset(&self) {
         self.take(|_| {});
         self.set_sleeping(false);
-        self.running.store(NOTHING, Ordering::Relaxed);
     }
 
     fn with_bell<R>(&self, with: impl FnOnce(&mut Option<Box<dyn Bell>>) -> R) -> R {
+        // SAFETY: the lock is held, so nobody else touches the bell.
+        self.locked(|| with(unsafe { &mut *self.bell.get() }))
+    }
+
+    fn locked<R>(&self, with: impl FnOnce() -> R) -> R {
         // Acquire: pairs with the Release store below. An exchange that fails writes nothing, so whoever spins does not take the
         // cache line from the holder (and loom, which orders stores loosely, sees the release).
         while self
@@ -197,8 +199,7 @@ impl Foreign {
         {
             spin_loop();
         }
-        // SAFETY: the lock is held, so nobody else touches the bell.
-        let result = with(unsafe { &mut *self.bell.get() });
+        let result = with();
         // Release: pairs with the Acquire exchange above.
         self.bell_lock.store(false, Ordering::Release);
         result

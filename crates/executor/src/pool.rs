@@ -19,6 +19,7 @@ use crate::run::{Handle, Local};
 use crate::source::InTurn;
 use crate::table::{Body, Core, TableFull};
 use crate::waker::waker;
+use crate::watch::Running;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -72,13 +73,22 @@ impl CellSize {
     }
 }
 
-/// When a handler finished.
+/// When a handler finished: in its first poll, inside of [`Starts::start`], or afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// In its first poll, inside of [`Starts::start`].
-    AtOnce,
-    /// Afterwards.
-    Later,
+pub struct When {
+    at_once: bool,
+}
+
+impl When {
+    const AT_ONCE: When = When { at_once: true };
+    /// After the first poll, or not told.
+    pub const LATER: When = When { at_once: false };
+
+    /// Whether it was in the first poll.
+    #[inline(always)]
+    pub fn is_at_once(self) -> bool {
+        self.at_once
+    }
 }
 
 /// What the handlers of a pool share, and how large they are.
@@ -203,7 +213,11 @@ impl CellRef {
 /// Cells for handlers, each with a task entry of its own, and what the handlers share.
 pub struct Pool<P: Platform, H: Shared> {
     local: Rc<Local<P>>,
+    /// The core of `local`, for comparing only.
+    core: *const Core,
     first: u16,
+    /// What watchers are told when handlers are started.
+    announced: u32,
     name: &'static str,
     // `Drop` may have to leak both; this one has no destructor.
     cells: Cells<H>,
@@ -239,8 +253,10 @@ impl<P: Platform, H: Shared> Pool<P, H> {
         let local = executor.local().clone();
         let first = local.core.reserve(count, band)?;
         Ok(Pool {
+            core: &raw const local.core,
             local,
             first,
+            announced: Running::new_handlers(first),
             name,
             cells: Cells::new(count),
             shared: ManuallyDrop::new(Box::new(shared)),
@@ -273,7 +289,7 @@ impl<P: Platform, H: Shared> Pool<P, H> {
     /// The right to start handlers on the spot, if `turn` is one of this pool's executor: then none of its handlers is being polled.
     #[inline]
     pub fn starts<'t>(&'t self, turn: InTurn<'t>) -> Option<Starts<'t, P, H>> {
-        core::ptr::eq(turn.0, &self.local.core).then(|| Starts {
+        core::ptr::eq(turn.0, self.core).then(|| Starts {
             pool: self,
             cells: self.cells,
             lent: self.shared.lend(),
@@ -374,14 +390,13 @@ impl<'t, P: Platform, H: Shared> Starts<'t, P, H> {
     /// Tells watchers that handlers are being started, once for many: which one is polled they are not told.
     #[inline(always)]
     pub fn announce(self) {
-        let core = &self.pool.local.core;
-        core.foreign.starting(self.pool.first);
+        self.turn.0.running.begin_new(self.pool.announced);
     }
 
     /// Has the task of cell `index` count as running, until the next one does or until [`InTurn::end`]: for the trace.
     #[inline]
     pub fn note(self, index: u16) {
-        self.pool.local.core.begin_poll(self.pool.task(index));
+        self.turn.0.begin_poll(self.pool.task(index));
     }
 
     /// Has `begin` start a future in cell `index`, which is polled on the spot; it may borrow what the pool's handlers share.
@@ -414,7 +429,7 @@ pub struct FreeCell<'a, P: Platform> {
     name: &'static str,
     /// Whether a turn of this executor is under way, and no poll.
     polls: bool,
-    /// Invariant in `'a`, so that nobody can make it shorter than what `Pool::start` lent.
+    /// Invariant in `'a`, so that nobody can make it shorter than what `Starts::start` lent.
     lent: PhantomData<Cell<&'a P>>,
 }
 
@@ -459,7 +474,7 @@ impl<'a, P: Platform> FreeCell<'a, P> {
         // Named first, `future` is dropped first, too, when it was never polled: before `next`, which may hold the right to answer.
         let both = async move {
             let output = future.await;
-            next(output, When::Later);
+            next(output, When::LATER);
         };
         self.start_in_cell(Box::pin(both), |(), _| {})
     }
@@ -483,7 +498,7 @@ impl<'a, P: Platform> FreeCell<'a, P> {
             // SAFETY: `polls` says that a turn of this executor is under way and no poll. The handler was just written and does not move
             // while the cell is busy: cells stay where they are (`Pool`'s
             // destructor leaks them rather than free a busy one), and so does what it borrows.
-            let finished = unsafe { poll_in_place::<F, K>(cell, &waker, When::AtOnce) };
+            let finished = unsafe { poll_in_place::<F, K>(cell, &waker, When::AT_ONCE) };
             if finished {
                 return Started::Finished;
             }
@@ -519,7 +534,7 @@ unsafe fn poll<F: Future, K: FnOnce(F::Output, When)>(data: *mut (), waker: &Wak
     // SAFETY: the caller promises a cell, which is not at address zero.
     let cell = CellRef(unsafe { NonNull::new_unchecked(data.cast()) });
     // SAFETY: the caller promises the same.
-    unsafe { poll_in_place::<F, K>(cell, waker, When::Later) }
+    unsafe { poll_in_place::<F, K>(cell, waker, When::LATER) }
 }
 
 /// As [`poll`], but always part of its caller: right after the handler was written, the compiler knows its state.
@@ -569,7 +584,7 @@ impl<F, K> Drop for DropOnPanic<F, K> {
     fn drop(&mut self) {
         let _free = FreeAfter(self.0);
         // SAFETY: only dropped when the poll unwound. The handler is in its busy cell, the reference that polled it is gone,
-        // and `Core::poll` and `Pool::start` forget the task, so nothing reaches it again. Fields drop in their order.
+        // and `Core::poll` and `Starts::start` forget the task, so nothing reaches it again. Fields drop in their order.
         unsafe { self.0.handler::<F, K>().drop_in_place() };
     }
 }

@@ -126,6 +126,7 @@ impl Registry {
         // SAFETY: as in `register`.
         if let Some(foreign) = unsafe { foreign.as_ref() } {
             foreign.set_bell(None);
+            foreign.forget_running();
         }
         // Release: pairs with the AcqRel exchange in `register`.
         slot.generation.fetch_add(1, Ordering::Release);

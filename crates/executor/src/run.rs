@@ -13,7 +13,7 @@
 mod idle;
 
 use crate::config::{Config, Mode, NewExecutorError, RunError};
-use crate::registry::registry;
+use crate::registry::{Key, registry};
 use crate::root::{Root, RootTask};
 use crate::source::{ATTEND_TURNS, FLUSH_TURNS, InTurn, Source};
 use crate::table::{ATTEND_SOURCE, ATTEND_TIMERS, Core, MAX_TASKS, NO_TASK, TaskInfo};
@@ -23,7 +23,7 @@ use crate::watch::Watch;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
-use baton_inbox::{Band, OwnState, Platform};
+use baton_inbox::{Band, OwnState, Platform, epoch};
 use baton_trace::{Event, Ring, Step};
 use core::cell::{Cell, RefCell};
 use core::future::Future;
@@ -105,7 +105,7 @@ impl<P: Platform> Executor<P> {
         }
         let (key, foreign) = registry().register(config.tasks)?;
         foreign.set_bell(Some(Box::new(platform.own_bell())));
-        Ok(Executor(Handle(Rc::new(Local {
+        let local = Rc::new(Local {
             core: Core::new(key, foreign, trace, config.tasks, waker::<P>),
             timers: RefCell::new(Timers::new(config.timers)),
             state: OwnState::new(state),
@@ -118,7 +118,10 @@ impl<P: Platform> Executor<P> {
             budget_ns: Cell::new(0),
             timer_turns: Cell::new(0),
             platform,
-        }))))
+        });
+        // SAFETY: it stands in a box that lives until `Local` is dropped, and whoever drops that calls `end` before, which has it forgotten.
+        unsafe { foreign.set_running(&local.core.running) };
+        Ok(Executor(Handle(local)))
     }
 }
 
@@ -302,9 +305,19 @@ impl<P: Platform> Handle<P> {
         }
     }
 
+    /// Tells senders whether to set their bits in the hint word; see [`OwnState::set_hinted`].
+    pub fn set_hinted(&self, hinted: bool) {
+        self.0.state.set_hinted(hinted);
+    }
+
     /// Calls `visit` for each live task.
     pub fn each_task(&self, visit: impl FnMut(TaskInfo)) {
         self.0.core.each_live(visit);
+    }
+
+    /// How often the executor has announced sleep.
+    pub fn sleeps(&self) -> u64 {
+        epoch(self.state_raw())
     }
 
     /// The state word as senders see it.
@@ -374,12 +387,12 @@ impl<P: Platform> Local<P> {
         let ready = core.ready_bands();
         // With nothing ready and one connection to look at, or no connection at all, there is no order to decide about.
         if ready == 0 {
-            if let Some((drained, band)) = source.drain_single(held, InTurn(core)) {
+            if let Some(drained) = source.drain_single(held, InTurn(core)) {
                 // Seldom anything is ready now: answers resume their tasks in place.
                 if core.ready_bands() == 0 {
                     return drained;
                 }
-                return drained + core.run_ready(band, self.quantum);
+                return drained + core.run_ready(source.single_band(held), self.quantum);
             }
         } else if source.bands() == 0 {
             return core.run_ready(Band::wrapping(ready.trailing_zeros()), self.quantum);
@@ -463,9 +476,18 @@ impl<P: Platform> Local<P> {
 
     fn end(&self) {
         if !self.ended.replace(true) {
+            // Also when a destructor panics: others must not find what may be freed.
+            let _gone = Unregister(self.core.key);
             self.core.clear();
-            registry().unregister(self.core.key);
         }
+    }
+}
+
+struct Unregister(Key);
+
+impl Drop for Unregister {
+    fn drop(&mut self) {
+        registry().unregister(self.0);
     }
 }
 

@@ -21,8 +21,10 @@ pub trait Source {
     /// and when [`crate::Handle::attend`] asked for it. What is held may be another afterwards.
     fn attend(&self, held: &mut Self::Held);
     /// If exactly one connection is worth a look in this turn: drains its lanes, at most a quantum each, and says how many messages there
-    /// were, and the connection's band.
-    fn drain_single(&self, held: &Self::Held, turn: InTurn<'_>) -> Option<(u32, Band)>;
+    /// were.
+    fn drain_single(&self, held: &Self::Held, turn: InTurn<'_>) -> Option<u32>;
+    /// The band of the connection that [`Source::drain_single`] drained last.
+    fn single_band(&self, held: &Self::Held) -> Band;
     /// The connections that are worth a look in this turn, one bit each.
     fn candidates(&self) -> u64;
     /// The bands that have connections, one bit each.
@@ -80,8 +82,11 @@ impl Source for () {
 
     fn hold(&self) {}
     fn attend(&self, _held: &mut ()) {}
-    fn drain_single(&self, _held: &(), _turn: InTurn<'_>) -> Option<(u32, Band)> {
+    fn drain_single(&self, _held: &(), _turn: InTurn<'_>) -> Option<u32> {
         None
+    }
+    fn single_band(&self, _held: &()) -> Band {
+        Band::NORMAL
     }
     fn candidates(&self) -> u64 {
         0

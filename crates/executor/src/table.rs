@@ -16,6 +16,7 @@
 
 use crate::foreign::Foreign;
 use crate::registry::{INDEX_BITS, Key};
+use crate::watch::Running;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use baton_inbox::{BANDS, Band};
@@ -115,8 +116,8 @@ pub(crate) struct Core {
     /// First and last of each queue; they mean nothing while the band's bit is not in `ready`.
     pub(crate) heads: [Cell<*const Task>; BANDS],
     pub(crate) tails: [Cell<*const Task>; BANDS],
-    /// The task that is being polled. Not told from `foreign`, which the next executor takes over when this one ends, even while it runs.
-    running: Cell<u16>,
+    /// What is being polled.
+    pub(crate) running: Running,
     next_free: Cell<u16>,
     /// What the next turn must see to before anything else: [`ATTEND_TIMERS`], [`ATTEND_SOURCE`].
     attention: Cell<u8>,
@@ -188,7 +189,7 @@ impl Core {
             ready: Cell::new(0),
             heads: [const { Cell::new(core::ptr::null()) }; BANDS],
             tails: [const { Cell::new(core::ptr::null()) }; BANDS],
-            running: Cell::new(NO_TASK),
+            running: Running::new(),
             next_free: Cell::new(0),
             attention: Cell::new(ATTEND_SOURCE),
             turns_left: Cell::new(0),
@@ -415,14 +416,13 @@ impl Core {
     /// Marks `index` as running.
     #[inline]
     pub(crate) fn begin_poll(&self, index: u16) {
-        self.running.set(index);
-        self.foreign.polling(index);
+        self.running.begin(index);
     }
 
     /// Marks no task as running.
     #[inline]
     pub(crate) fn end_poll(&self) {
-        self.running.set(NO_TASK);
+        self.running.end();
     }
 
     fn drop_future(&self, task: &Task, body: Body) {
@@ -449,7 +449,7 @@ impl Core {
     /// The task that is being polled.
     #[inline]
     pub(crate) fn running(&self) -> u16 {
-        self.running.get()
+        self.running.task()
     }
 
     /// The task of a waker, if it is one of this executor's.

@@ -8,7 +8,7 @@
 
 use crate::message::{Info, PAYLOAD, PAYLOAD_WORDS, Token};
 use crate::publication::{Publication, TailOutOfRange};
-use baton_shm::{ReadCursor, ReadSlot, ReadSlots, ReadWord, Word, WriteSlot, WriteSlots};
+use baton_shm::{ReadSlot, ReadSlots, ReadWord, SlotReader, SlotWalk, Word, WriteSlot, WriteSlots};
 use baton_sync::Ordering;
 use core::cell::Cell;
 
@@ -23,7 +23,8 @@ pub struct LaneWriter<U: Publication> {
 
 /// The reading end of a lane.
 pub struct LaneReader<U: Publication> {
-    slots: ReadSlots,
+    /// Stands at the slot of position `head`.
+    slots: SlotReader,
     head: Cell<u32>,
     publication: U::Reader,
 }
@@ -140,7 +141,7 @@ impl<U: Publication> LaneReader<U> {
     /// A reader that begins at position `start`.
     pub fn new(slots: ReadSlots, tail: ReadWord, start: u32) -> Self {
         LaneReader {
-            slots,
+            slots: SlotReader::new(slots, start),
             head: Cell::new(start),
             publication: U::reader(tail, start),
         }
@@ -149,7 +150,7 @@ impl<U: Publication> LaneReader<U> {
     /// Slots in the lane.
     #[inline]
     pub fn capacity(&self) -> u32 {
-        self.slots.capacity()
+        self.slots.ring().capacity()
     }
 
     /// The position of the next message.
@@ -165,9 +166,9 @@ impl<U: Publication> LaneReader<U> {
     /// [`TailOutOfRange`]: the writer is corrupt; quarantine it.
     #[inline]
     pub fn peek(&self) -> Result<Option<Found<'_>>, TailOutOfRange> {
-        let position = self.head.get();
-        let slot = self.slots.slot(position);
-        let info = U::peek(&self.publication, &self.slots, slot, position)?;
+        let slot = self.slots.slot();
+        let ring = self.slots.ring();
+        let info = U::peek(&self.publication, ring, slot, self.head.get())?;
         Ok(info.map(|info| Found { slot, info }))
     }
 
@@ -176,7 +177,7 @@ impl<U: Publication> LaneReader<U> {
     pub fn walk(&self) -> Walk<'_, U> {
         Walk {
             lane: self,
-            cursor: self.slots.cursor(self.head.get()),
+            slots: self.slots.walk(),
         }
     }
 
@@ -184,13 +185,13 @@ impl<U: Publication> LaneReader<U> {
     /// wait only: where it cannot be told, it says yes.
     pub fn is_published(&self, messages: u32) -> bool {
         let last = self.head.get().wrapping_add(messages.wrapping_sub(1));
-        messages > self.capacity() || U::is_published(&self.publication, &self.slots, last)
+        messages > self.capacity() || U::is_published(&self.publication, self.slots.ring(), last)
     }
 
     /// The message that [`LaneReader::peek`] found last and that has not been passed, read anew: the peer may have changed it.
     #[inline]
     pub fn first(&self) -> Found<'_> {
-        let slot = self.slots.slot(self.head.get());
+        let slot = self.slots.slot();
         // Relaxed: ordered by the Acquire in `Publication::peek`.
         let head = slot.load(0, Ordering::Relaxed);
         Found {
@@ -202,6 +203,7 @@ impl<U: Publication> LaneReader<U> {
     /// Goes on to the next message. The slot still belongs to the reader until the head is published.
     #[inline]
     pub fn advance(&self) {
+        self.slots.advance();
         self.head.set(self.head.get().wrapping_add(1));
     }
 }
@@ -209,7 +211,7 @@ impl<U: Publication> LaneReader<U> {
 /// A walk through a lane, message by message: a [`LaneReader`] whose place in the ring is at hand.
 pub struct Walk<'a, U: Publication> {
     lane: &'a LaneReader<U>,
-    cursor: ReadCursor<'a>,
+    slots: SlotWalk<'a>,
 }
 
 impl<'a, U: Publication> Walk<'a, U> {
@@ -221,16 +223,18 @@ impl<'a, U: Publication> Walk<'a, U> {
     #[inline(always)]
     pub fn peek(&self) -> Result<Option<Found<'a>>, TailOutOfRange> {
         let lane = self.lane;
-        let slot = self.cursor.slot();
-        let info = U::peek(&lane.publication, &lane.slots, slot, lane.head.get())?;
+        let slot = self.slots.slot();
+        let ring = lane.slots.ring();
+        let info = U::peek(&lane.publication, ring, slot, lane.head.get())?;
         Ok(info.map(|info| Found { slot, info }))
     }
 
     /// As [`LaneReader::advance`].
     #[inline(always)]
     pub fn advance(&mut self) {
-        self.cursor.advance();
-        self.lane.advance();
+        self.slots.advance();
+        let head = &self.lane.head;
+        head.set(head.get().wrapping_add(1));
     }
 }
 

@@ -70,4 +70,4 @@ pub use publication::{
     Dispatched, InSlot, OneLane, OneRing, Publication, TailOutOfRange, TailWord,
 };
 pub use scan::{BANDS, Band, Scan};
-pub use state::{OwnState, PeerState, SLEEPING, sender_fence};
+pub use state::{HINTED, OwnState, PeerState, SLEEPING, Seen, epoch, sender_fence};

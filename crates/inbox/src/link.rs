@@ -295,6 +295,11 @@ impl<U: Publication> Link<U> {
         }
     }
 
+    /// A number that changes with each message that is drained.
+    pub fn drained(&self) -> u32 {
+        self.requests_in.head().wrapping_add(self.answers_in.head())
+    }
+
     /// Publishes what batching publications held back.
     #[inline]
     pub fn flush(&self) {

@@ -11,10 +11,11 @@
 //!   hot  ─────────────────────────────────────────────────────────────▶  cold
 //!   bit set, looked at every turn                       bit clear, looked at every 256 turns
 //!        ◀─────────────────────────────────────────────────────────────
-//!            sender: publish, fence, bit clear? set it
+//!            sender: publish, fence, HINTED and bit clear? set it
 //! ```
 //!
-//! A busy connection's bit stays set, so neither side writes the hint word while messages flow.
+//! A busy connection's bit stays set, so neither side writes the hint word while messages flow. Senders learn from the state word
+//! ([`HINTED`](crate::state::HINTED)) whether the hint word is used at all.
 
 use crate::layout::MAX_CONNECTIONS;
 use baton_shm::Word;
@@ -68,6 +69,16 @@ impl Band {
     }
 }
 
+/// "No connection."
+pub const NO_CONNECTION: u32 = u32::MAX;
+
+/// Looks in vain at a connection, and what had been drained then.
+#[derive(Clone, Copy)]
+struct Idle {
+    looks: u8,
+    drained: u32,
+}
+
 /// The consumer's record of its connections: which are bound, in which band, and which were busy lately.
 pub struct Scan {
     bound: Cell<u64>,
@@ -75,9 +86,12 @@ pub struct Scan {
     bands: Cell<u32>,
     hinted: Cell<bool>,
     hint: Word,
-    idle: [Cell<u8>; MAX_CONNECTIONS],
+    idle: [Cell<Idle>; MAX_CONNECTIONS],
     once: Cell<u64>,
     first: Cell<u32>,
+    /// A value of the hint word, not zero, with which connection `only` is the only one worth a look; zero when there is none.
+    only_hint: Cell<u64>,
+    only: Cell<u32>,
 }
 
 impl Scan {
@@ -91,9 +105,16 @@ impl Scan {
             bands: Cell::new(0),
             hinted: Cell::new(false),
             hint,
-            idle: [const { Cell::new(0) }; MAX_CONNECTIONS],
+            idle: [const {
+                Cell::new(Idle {
+                    looks: 0,
+                    drained: 0,
+                })
+            }; MAX_CONNECTIONS],
             once: Cell::new(0),
             first: Cell::new(0),
+            only_hint: Cell::new(0),
+            only: Cell::new(0),
         }
     }
 
@@ -126,7 +147,14 @@ impl Scan {
             }
         }
         self.bands.set(bands);
-        self.hinted.set(self.bound.get().count_ones() >= HINT_FROM);
+        let hinted = self.bound.get().count_ones() >= HINT_FROM;
+        if hinted && !self.hinted.get() {
+            // Nobody has set bits for a while: all begin hot.
+            // AcqRel as every change of the hint.
+            self.hint.fetch_or(self.bound.get(), Ordering::AcqRel);
+        }
+        self.hinted.set(hinted);
+        self.forget_only();
     }
 
     /// The connections that are bound, one bit each.
@@ -145,6 +173,7 @@ impl Scan {
     #[inline]
     pub fn look_at_all(&self) {
         self.once.set(self.bound.get());
+        self.forget_only();
     }
 
     /// The connections that are worth a look in this turn, one bit each.
@@ -158,15 +187,49 @@ impl Scan {
         bound & (self.hint.load(Ordering::Relaxed) | self.once.replace(0))
     }
 
-    /// The only connection that is worth a look in this turn, where the hint is in use and tells of one.
-    #[inline]
-    pub fn hinted_only(&self) -> Option<u32> {
-        if !self.hinted.get() || self.once.get() != 0 {
-            return None;
-        }
+    /// The only connection that is worth a look in this turn, where the hint is in use and tells of one; else [`NO_CONNECTION`].
+    #[inline(always)]
+    pub fn hinted_only(&self) -> u32 {
         // Relaxed: as in `candidates`.
-        let hot = self.bound.get() & self.hint.load(Ordering::Relaxed);
-        (hot != 0 && hot & (hot - 1) == 0).then(|| hot.trailing_zeros())
+        let hint = self.hint.load(Ordering::Relaxed);
+        if hint == self.only_hint.get() && hint != 0 {
+            return self.only.get();
+        }
+        self.find_hinted_only(hint)
+    }
+
+    /// The same for a hint word that is not that of last time, or when more than the hint must be looked at.
+    #[inline(never)]
+    fn find_hinted_only(&self, hint: u64) -> u32 {
+        if !self.hinted.get() || self.once.get() != 0 {
+            return NO_CONNECTION;
+        }
+        let hot = self.bound.get() & hint;
+        if hot == 0 || hot & (hot - 1) != 0 {
+            return NO_CONNECTION;
+        }
+        self.only_hint.set(hint);
+        self.only.set(hot.trailing_zeros());
+        self.only.get()
+    }
+
+    /// What [`Scan::hinted_only`] found last.
+    #[inline]
+    pub fn last_only(&self) -> u32 {
+        self.only.get()
+    }
+
+    /// What is to be looked at has changed otherwise than in the hint word.
+    fn forget_only(&self) {
+        // Never taken for what was found: a hint word of zero tells of nobody.
+        self.only_hint.set(0);
+    }
+
+    /// Has the next turn look at connection `index`, whatever the hint says.
+    pub fn look_again(&self, index: u32) {
+        self.once
+            .set(self.once.get() | 1 << (index % MAX_CONNECTIONS as u32));
+        self.forget_only();
     }
 
     /// The members of `band` among `candidates`, one bit each.
@@ -198,11 +261,17 @@ impl Scan {
         self.hinted.get()
     }
 
-    /// Connection `index` was looked at, and something was there.
+    /// The bits of the hint word that are set.
+    #[inline]
+    pub fn hot(&self) -> u64 {
+        // Relaxed: as in `candidates`.
+        self.hint.load(Ordering::Relaxed)
+    }
+
+    /// Connection `index` was looked at, and something was there. Need not be said of one that was looked at because its bit is set.
     #[inline]
     pub fn was_busy(&self, index: u32) {
         if self.hinted.get() {
-            self.idle[index as usize % MAX_CONNECTIONS].set(0);
             // Relaxed: advisory.
             if self.hint.load(Ordering::Relaxed) & 1 << (index % MAX_CONNECTIONS as u32) == 0 {
                 self.warm(index);
@@ -210,24 +279,32 @@ impl Scan {
         }
     }
 
-    /// Connection `index` was looked at in vain. When this says yes, it has just become cold: look at it once more.
+    /// Connection `index` was looked at in vain. When this says yes, it has just become cold: look at it once more, now or in the next turn
+    /// ([`Scan::look_again`]).
+    ///
+    /// `drained` is a number that changes with each message of that connection: so looks that found something need not be noted.
     #[inline]
-    pub fn was_idle(&self, index: u32) -> bool {
+    pub fn was_idle(&self, index: u32, drained: u32) -> bool {
         if !self.hinted.get() {
             return false;
         }
         let idle = &self.idle[index as usize % MAX_CONNECTIONS];
-        let looks = idle.get().saturating_add(1);
-        idle.set(looks);
+        let before = idle.get();
+        let looks = if before.drained == drained {
+            before.looks.saturating_add(1)
+        } else {
+            1
+        };
+        idle.set(Idle { looks, drained });
         if looks < IDLE_TURNS {
             return false;
         }
+        idle.set(Idle { looks: 0, drained });
         self.cool(index)
     }
 
     #[cold]
     fn cool(&self, index: u32) -> bool {
-        self.idle[index as usize % MAX_CONNECTIONS].set(0);
         let bit = 1u64 << (index % MAX_CONNECTIONS as u32);
         // AcqRel: pairs with the sender's `fetch_or` in `PeerHint::raise`.
         if self.hint.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {

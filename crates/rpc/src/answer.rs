@@ -131,7 +131,7 @@ impl<P: Platform> Connection<P> {
     #[inline(always)]
     pub(crate) fn wait_for_answer(&self, entry: &Entry, waker: &Waker) {
         match Handle::<P>::task_of_key(waker, self.waker_key) {
-            Some(task) => entry.waiter.set(task),
+            Some(task) => entry.set_waiter(task),
             None => entry.set_waker(waker),
         }
     }

@@ -20,11 +20,11 @@ use baton_trace::Step;
 impl<P: Platform> Inner<P> {
     /// Puts arrived connections into the scan and takes those that leave out of it.
     pub(crate) fn come_and_go(&self, held: &mut Rc<Ports<P>>) {
-        let arriving = core::mem::take(&mut *self.arriving.borrow_mut());
-        let leaving = self.ledger.leaving.replace(0);
-        if arriving.is_empty() && leaving == 0 {
+        if self.arriving.borrow().is_empty() && self.ledger.leaving.get() == 0 {
             return;
         }
+        let arriving = core::mem::take(&mut *self.arriving.borrow_mut());
+        let leaving = self.ledger.leaving.replace(0);
         let mut ports = Ports::clone(&self.ports.borrow());
         let handle = &self.ledger.handle;
         for port in arriving {
@@ -48,6 +48,7 @@ impl<P: Platform> Inner<P> {
             }
             self.taken.set(self.taken.get() & !(1 << index));
         }
+        handle.set_hinted(self.scan.is_hinted());
         let before = self.ports.replace(Rc::new(ports));
         *held = self.ports();
         // Dropping handlers may run anybody's code, so it comes last.

@@ -174,23 +174,27 @@ impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
             return Poll::Pending;
         }
         if let Some(mut payload) = connection.ordinary_answer::<T>(entry) {
-            let value = T::get(&mut payload);
-            if connection.tokens.starving.get() != 0 {
+            // Read in both branches: in that which calls nothing, the value stays in registers.
+            let value = if connection.tokens.starving.get() != 0 {
+                let value = T::get(&mut payload);
                 // Before wakers are called, which may panic.
-                this.end();
+                this.end(connection);
                 connection.release(entry);
+                value
             } else {
+                let value = T::get(&mut payload);
                 connection.tokens.put_back(entry);
-            }
+                value
+            };
             // Last, so that the compiler sees in the destructor that nothing is left to do.
-            this.end();
+            this.end(connection);
             return Poll::Ready(value.ok_or(CallError::BadAnswer));
         }
         match this.poll_otherwise(context.waker()) {
             Poll::Ready(Ok(entry)) => {
                 let (_, payload) = connection.tokens.saved(entry);
                 let value = T::get(&mut SliceReader::new(&payload));
-                this.end();
+                this.end(connection);
                 connection.release_special(entry);
                 Poll::Ready(value.ok_or(CallError::BadAnswer))
             }
@@ -203,8 +207,8 @@ impl<P: Platform, T: Wire> Future for Call<'_, P, T> {
 impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
     /// The call has nothing to give back any more.
     #[inline(always)]
-    fn end(&mut self) {
-        self.out = self.connection.tokens.nobody();
+    fn end(&mut self, connection: &'c Connection<P>) {
+        self.out = connection.tokens.nobody();
         self.holds = Holds::NOTHING;
     }
 
@@ -234,7 +238,7 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
         };
         let read = answer.and_then(|answer| answer.save::<P, T>(connection, entry));
         if let Err(error) = read {
-            self.end();
+            self.end(connection);
             connection.release_special(entry);
             return Poll::Ready(Err(error));
         }
@@ -259,7 +263,7 @@ impl<'c, P: Platform, T: Wire> Call<'c, P, T> {
             None if connection.tokens.capacity() == 0 => CallError::NoCredits,
             None => return Poll::Pending,
         };
-        self.end();
+        self.end(connection);
         connection.leave_queue(ticket);
         Poll::Ready(Err(error))
     }

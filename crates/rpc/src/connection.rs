@@ -42,6 +42,15 @@ pub(crate) struct Ledger<P: Platform> {
     pub(crate) ring: Option<LaneReader<P::Publication>>,
 }
 
+impl<P: Platform> Ledger<P> {
+    /// The connection with this bit was drained, and not written to.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn owe_head(&self, bit: u64) {
+        self.heads.set(self.heads.get() | bit);
+    }
+}
+
 /// Things that were wrong and dropped, for dumps and tests.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -189,7 +198,7 @@ impl<P: Platform> Connection<P> {
             if entry.is_waiting() {
                 entry.expect.set(Token::NONE);
                 entry.state.set(State::Failed);
-                match entry.waiter.get() {
+                match entry.waiter() as u16 {
                     NO_TASK => {
                         if let Some(waker) = entry.take_waker() {
                             waker.wake();
@@ -316,7 +325,7 @@ impl<P: Platform> Connection<P> {
         match entry.state.get() {
             State::Plain if entry.is_waiting() => {
                 entry.expect.set(Token::NONE);
-                entry.waiter.set(NO_TASK);
+                entry.set_waiter(NO_TASK);
                 drop(entry.take_waker());
                 entry.state.set(State::Abandoned);
                 self.tokens.push_to_cancel(entry);

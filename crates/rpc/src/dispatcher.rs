@@ -54,7 +54,7 @@ impl<P: Platform> Inner<P> {
             let (token, source) = found.token_and_source();
             let port = ports.get(source);
             match port {
-                Some(port) => match &port.server {
+                Some(port) => match port.server() {
                     Some(server) => server.take(turn, ring, found, token),
                     None => {
                         port.connection.take_in_answer::<false>(turn, token);

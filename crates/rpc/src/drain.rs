@@ -92,7 +92,7 @@ impl<P: Platform> Connection<P> {
             }
         };
         entry.expect.set(Token::NONE);
-        let task = entry.waiter.get();
+        let task = entry.waiter() as u16;
         if TRACE {
             self.event(Step::DrainAnswer, task, token, 0);
             if task != NO_TASK {
@@ -123,7 +123,7 @@ impl<P: Platform> Connection<P> {
     #[inline(never)]
     fn wake_for_answer(&self, entry: &Entry) {
         self.keep_answer(entry);
-        match entry.waiter.get() {
+        match entry.waiter() as u16 {
             NO_TASK => self.wake_waiter(entry),
             task => self.ledger.handle.wake(task),
         }

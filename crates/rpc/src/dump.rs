@@ -96,7 +96,7 @@ impl<P: Platform> Connection<P> {
                 State::Leased => "fills or reads the buffer of",
                 State::OneWay => "has sent, one way,",
             };
-            let task = match entry.waiter.get() {
+            let task = match entry.waiter() as u16 {
                 // The entry's last call left its task behind.
                 _ if !entry.is_waiting() => None,
                 NO_TASK => None,

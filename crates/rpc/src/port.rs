@@ -23,9 +23,17 @@ pub const LANE_QUANTUM: u32 = 32;
 /// One connection as the drain loop sees it.
 pub(crate) struct Port<P: Platform> {
     pub(crate) connection: Rc<Connection<P>>,
-    pub(crate) server: Option<Box<dyn Serve<P>>>,
-    /// Whether answers come over this connection, and are not left to whoever serves it.
-    takes_answers: bool,
+    role: Role<P>,
+}
+
+/// Which lanes of a connection a look goes to: most have messages in one only.
+enum Role<P: Platform> {
+    /// Answers.
+    Calls,
+    /// Requests; and what else comes by their lane.
+    Serves(Box<dyn Serve<P>>),
+    /// Both.
+    Both(Box<dyn Serve<P>>),
 }
 
 /// All connections, by number.
@@ -48,6 +56,12 @@ impl<P: Platform> Ports<P> {
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&Port<P>> {
         self.by_number[index as usize % MAX_CONNECTIONS].as_deref()
+    }
+
+    /// The same, for a number that may be out of range.
+    #[inline]
+    pub(crate) fn find(&self, index: u32) -> Option<&Port<P>> {
+        self.by_number.get(index as usize)?.as_deref()
     }
 
     /// All that there are.
@@ -89,38 +103,50 @@ impl<P: Platform> Inner<P> {
 impl<P: Platform> Port<P> {
     pub(crate) fn new(connection: Rc<Connection<P>>, server: Option<Box<dyn Serve<P>>>) -> Self {
         // Where requests and answers share a lane, whoever serves takes both.
-        let left_to_server = P::Publication::ONE_LANE && server.is_some();
-        Port {
-            takes_answers: connection.credits() != 0 && !left_to_server,
-            connection,
-            server,
+        let takes_answers = connection.credits() != 0 && !P::Publication::ONE_LANE;
+        let role = match server {
+            Some(server) if takes_answers => Role::Both(server),
+            Some(server) => Role::Serves(server),
+            None => Role::Calls,
+        };
+        Port { connection, role }
+    }
+
+    /// Who serves the requests that come over it, if somebody does.
+    pub(crate) fn server(&self) -> Option<&dyn Serve<P>> {
+        match &self.role {
+            Role::Serves(server) | Role::Both(server) => Some(&**server),
+            Role::Calls => None,
         }
     }
 
     /// Drains its answers first, then, if it is served, its requests.
     #[inline(always)]
     pub(crate) fn look(&self, turn: Option<InTurn<'_>>) -> u32 {
-        let mut done = 0;
-        if self.takes_answers {
-            done += self.connection.drain_answers(turn);
+        match &self.role {
+            Role::Calls => self.connection.drain_answers(turn),
+            Role::Serves(server) => self.drain_requests(&**server, turn),
+            Role::Both(server) => self.look_at_both(&**server, turn),
         }
-        if let Some(server) = &self.server
-            && let Some(found) = self.connection.peek_request()
-        {
-            done += server.drain(turn, found);
-        }
-        done
     }
 
-    #[cold]
     #[inline(never)]
-    pub(crate) fn look_again(&self, turn: InTurn<'_>) -> u32 {
-        self.look(Some(turn))
+    fn look_at_both(&self, server: &dyn Serve<P>, turn: Option<InTurn<'_>>) -> u32 {
+        self.connection.drain_answers(turn) + self.drain_requests(server, turn)
+    }
+
+    #[inline(always)]
+    fn drain_requests(&self, server: &dyn Serve<P>, turn: Option<InTurn<'_>>) -> u32 {
+        match (self.connection.peek_request(), turn) {
+            (Some(found), Some(turn)) => server.drain(turn, found),
+            (Some(found), None) => server.drain_for_dispatcher(found),
+            (None, _) => 0,
+        }
     }
 
     /// Whether a message, or the sign of a corrupt peer, waits.
     pub(crate) fn has_message(&self) -> bool {
-        self.connection.has_answer() || (self.server.is_some() && self.connection.has_request())
+        self.connection.has_answer() || (self.server().is_some() && self.connection.has_request())
     }
 
     #[inline(never)]

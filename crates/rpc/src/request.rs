@@ -107,7 +107,7 @@ impl<'a, P: Platform> Reply<'a, P> {
         self.connection
     }
 
-    /// Step 6: answers with `value`. Whoever starts handlers sees by himself which connections were answered [at once](When::AtOnce).
+    /// Step 6: answers with `value`. Whoever starts handlers sees by himself which connections were answered [at once](When::is_at_once).
     #[inline(always)]
     pub fn send<T: Wire>(self, value: T, when: When) {
         let info = Info::new(Kind::Answer, Status::Done as u16, T::WORDS);
@@ -136,7 +136,7 @@ impl<'a, P: Platform> Reply<'a, P> {
     pub(crate) fn refuse(self, status: Status) {
         self.send_with(
             Info::new(Kind::Answer, status as u16, 0),
-            When::Later,
+            When::LATER,
             |_| {},
         );
     }
@@ -189,7 +189,7 @@ impl<P: Platform> Connection<P> {
             return;
         }
         self.link.answers_out().push(info, token, payload);
-        if when == When::Later {
+        if !when.is_at_once() {
             self.mark_dirty();
         }
     }
@@ -214,7 +214,7 @@ impl<P: Platform> Connection<P> {
         self.answer(
             token,
             Info::new(Kind::Answer, status as u16, 0),
-            When::Later,
+            When::LATER,
             |_| {},
         );
     }

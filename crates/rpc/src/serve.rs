@@ -84,9 +84,10 @@ impl<P: Platform> Service<P> for NoService {
 pub(crate) trait Serve<P: Platform> {
     /// The task entry of the first credit's handler; those of the others follow.
     fn first_task(&self) -> u16;
-    /// Drains at most [`LANE_QUANTUM`] messages of the request lane and says how many there were. With no turn, a dispatcher drains.
-    /// `first` is the first of them.
-    fn drain(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32;
+    /// Drains at most [`LANE_QUANTUM`] messages of the request lane and says how many there were. `first` is the first of them.
+    fn drain(&self, turn: InTurn<'_>, first: Found<'_>) -> u32;
+    /// The same for a dispatcher.
+    fn drain_for_dispatcher(&self, first: Found<'_>) -> u32;
 
     /// Takes one message out of a ring that all senders share.
     fn take(
@@ -179,16 +180,21 @@ impl<P: Platform, S: Service<P>> Serve<P> for Serving<P, S> {
         self.0.task(0)
     }
 
-    fn drain(&self, turn: Option<InTurn<'_>>, first: Found<'_>) -> u32 {
+    fn drain(&self, turn: InTurn<'_>, first: Found<'_>) -> u32 {
         let connection = &*self.0.shared().connection;
         let _owed = Owed::new(connection);
-        let drained = match turn {
-            Some(turn) if !connection.tracing() => self.drain_on_the_spot(turn, first),
-            _ => self.drain_otherwise(turn, first),
+        let drained = match self.0.starts(turn) {
+            Some(starts) if !connection.tracing() => self.drain_on_the_spot(starts, first),
+            _ => self.drain_otherwise(Some(turn), first),
         };
-        if let Some(turn) = turn {
-            turn.end();
-        }
+        connection.link.publish_request_head();
+        drained
+    }
+
+    fn drain_for_dispatcher(&self, first: Found<'_>) -> u32 {
+        let connection = &*self.0.shared().connection;
+        let _owed = Owed::new(connection);
+        let drained = self.drain_otherwise(None, first);
         connection.link.publish_request_head();
         drained
     }
@@ -201,10 +207,22 @@ impl<P: Platform, S: Service<P>> Serve<P> for Serving<P, S> {
         token: Token,
     ) {
         // Elsewhere nobody calls this; then the handler is not made part of it either.
-        let starts = turn.and_then(|turn| self.0.starts(turn));
+        if !P::Publication::ONE_RING {
+            return;
+        }
         let _owed = Owed::new(&self.0.shared().connection);
-        if P::Publication::ONE_RING && self.message::<false>(starts, lane, found, token).is_err() {
+        let starts = turn.and_then(|turn| self.0.starts(turn));
+        if let Some(starts) = starts
+            && !starts.lent().connection.tracing()
+            && self.take_in(starts, || lane.advance(), found, token)
+        {
+            return;
+        }
+        if self.message::<false>(starts, lane, found, token).is_err() {
             lane.advance();
+        }
+        if let Some(turn) = turn {
+            turn.end();
         }
     }
 }
@@ -230,8 +248,10 @@ impl<P: Platform> Drop for Owed<'_, P> {
     #[inline(always)]
     fn drop(&mut self) {
         let ledger = &self.connection.ledger;
-        ledger.heads.set(ledger.heads.get() | self.connection.bit);
-        if self.connection.link.answers_out().tail() != self.answers {
+        // Who hears of messages hears of heads, too.
+        if self.connection.link.answers_out().tail() == self.answers {
+            ledger.owe_head(self.connection.bit);
+        } else {
             ledger.dirty.set(ledger.dirty.get() | self.connection.bit);
         }
     }
@@ -240,15 +260,13 @@ impl<P: Platform> Drop for Owed<'_, P> {
 impl<P: Platform, S: Service<P>> Serving<P, S> {
     /// Drains at most a quantum and polls the handlers as they start.
     #[inline(always)]
-    fn drain_on_the_spot(&self, turn: InTurn<'_>, first: Found<'_>) -> u32 {
-        let Some(starts) = self.0.starts(turn) else {
-            return self.drain_otherwise(None, first);
-        };
+    fn drain_on_the_spot(&self, starts: InPool<'_, P, S>, first: Found<'_>) -> u32 {
+        let turn = starts.turn();
         starts.announce();
         // The first stands apart: often it is the only one, and the loop over more needs a frame of its own.
         let connection = starts.lent().connection;
         let lane = &connection.link.requests_in;
-        if !self.take_in(starts, || lane.advance(), first)
+        if !self.take_in(starts, || lane.advance(), first, first.token())
             && !self.take_in_other::<false>(Some(turn), first)
         {
             return 1;
@@ -274,7 +292,7 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
         let end = begin.wrapping_add(LANE_QUANTUM - 1);
         loop {
             found.announce_next();
-            if !self.take_in(starts, || walk.advance(), found) {
+            if !self.take_in(starts, || walk.advance(), found, found.token()) {
                 if !self.take_in_other::<false>(Some(turn), found) {
                     break;
                 }
@@ -309,19 +327,25 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
                 self.take_in_other::<false>(turn, found)
             };
             if !taken_in || drained == LANE_QUANTUM {
-                return drained;
+                break;
             }
             match connection.peek_request() {
                 Some(next) => found = next,
-                None => return drained,
+                None => break,
             }
         }
+        drained
     }
 
     /// Step 4: pops, copies once, validates. Says no, and leaves the message, when it is no ordinary request.
     #[inline(always)]
-    fn take_in(&self, starts: InPool<'_, P, S>, advance: impl FnOnce(), found: Found<'_>) -> bool {
-        let token = found.token();
+    fn take_in(
+        &self,
+        starts: InPool<'_, P, S>,
+        advance: impl FnOnce(),
+        found: Found<'_>,
+        token: Token,
+    ) -> bool {
         if S::is_ordinary(found.info().raw())
             && let Ok(started) = self.start(starts, advance, found, token)
         {
@@ -338,7 +362,11 @@ impl<P: Platform, S: Service<P>> Serving<P, S> {
         let starts = turn.and_then(|turn| self.0.starts(turn));
         let connection = &*self.0.shared().connection;
         let lane = &connection.link.requests_in;
-        match self.message::<TRACE>(starts, lane, found, found.token()) {
+        let taken = self.message::<TRACE>(starts, lane, found, found.token());
+        if let Some(turn) = turn {
+            turn.end();
+        }
+        match taken {
             Ok(()) => true,
             Err(violation) => {
                 connection.corrupt(violation);

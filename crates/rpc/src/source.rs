@@ -13,7 +13,7 @@ use crate::node::Inner;
 use crate::port::{Port, Ports, bits};
 use alloc::rc::Rc;
 use baton_executor::{InTurn, NO_TASK, Source};
-use baton_inbox::{Band, Bell, Platform, Publication, sender_fence};
+use baton_inbox::{Band, Bell, Platform, Publication, Seen, sender_fence};
 use baton_trace::Step;
 
 /// Every so many times that the executor attends to it, a node looks at all lanes, whatever the hint says: every 256 turns at least.
@@ -35,8 +35,10 @@ impl<P: Platform> Source for Inner<P> {
         self.attended.set(attended);
         if attended.is_multiple_of(LOOK_AT_ALL) {
             self.scan.look_at_all();
-            for port in held.each() {
-                port.connection.link.publish_answer_head();
+            for index in bits(self.scan.bound()) {
+                if let Some(port) = held.get(index) {
+                    port.connection.link.publish_answer_head();
+                }
             }
         }
         if self.ledger.unsettled.get() != 0 {
@@ -46,11 +48,18 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     #[inline(always)]
-    fn drain_single(&self, held: &Rc<Ports<P>>, turn: InTurn<'_>) -> Option<(u32, Band)> {
+    fn drain_single(&self, held: &Rc<Ports<P>>, turn: InTurn<'_>) -> Option<u32> {
         match held.only.as_deref() {
-            Some(port) => Some((port.look(Some(turn)), port.connection.band)),
+            Some(port) => Some(port.look(Some(turn))),
             None => self.drain_hinted(held, turn),
         }
+    }
+
+    #[cold]
+    fn single_band(&self, held: &Rc<Ports<P>>) -> Band {
+        let port = held.only.as_deref();
+        let port = port.or_else(|| held.get(self.scan.last_only()));
+        port.map_or(Band::NORMAL, |port| port.connection.band)
     }
 
     #[inline]
@@ -74,12 +83,11 @@ impl<P: Platform> Source for Inner<P> {
         }
         // One after the other, another one first each turn.
         let mut done = 0;
+        if self.scan.is_hinted() {
+            return self.drain_many(held, turn, candidates, band);
+        }
         for index in self.scan.visit(candidates, band) {
-            let found = held.get(index).map_or(0, |port| port.look(Some(turn)));
-            done += found;
-            if self.scan.is_hinted() {
-                done += self.note_look(turn, held, index, found);
-            }
+            done += held.get(index).map_or(0, |port| port.look(Some(turn)));
         }
         done
     }
@@ -92,7 +100,7 @@ impl<P: Platform> Source for Inner<P> {
     fn has_piled_up(&self, held: &Rc<Ports<P>>, messages: u32) -> bool {
         held.each().any(|port| {
             let link = &port.connection.link;
-            let requests = port.server.is_some() && link.requests_in.is_published(messages);
+            let requests = port.server().is_some() && link.requests_in.is_published(messages);
             requests || (port.connection.credits() != 0 && link.answers_in().is_published(messages))
         })
     }
@@ -101,6 +109,19 @@ impl<P: Platform> Source for Inner<P> {
     fn flush(&self, held: &Rc<Ports<P>>) {
         let ledger = &*self.ledger;
         let dirty = ledger.dirty.get();
+        // Mostly there is one connection, and it was written to: then its heads do not matter.
+        if let Some(port) = held.only.as_deref()
+            && dirty == port.connection.bit
+        {
+            ledger.dirty.set(0);
+            ledger.heads.set(0);
+            let connection = &*port.connection;
+            if P::Publication::HOLDS_BACK {
+                connection.link.flush();
+            }
+            sender_fence();
+            return connection.ring_if_needed(dirty);
+        }
         let heads = ledger.heads.get();
         if dirty | heads != 0 {
             ledger.dirty.set(0);
@@ -145,40 +166,49 @@ impl<P: Platform> Source for Inner<P> {
 
 impl<P: Platform> Inner<P> {
     /// Drains the only connection that the hint tells of, if it is in use and tells of one.
-    #[inline(never)]
-    fn drain_hinted(&self, held: &Ports<P>, turn: InTurn<'_>) -> Option<(u32, Band)> {
+    #[inline(always)]
+    fn drain_hinted(&self, held: &Ports<P>, turn: InTurn<'_>) -> Option<u32> {
         if P::Publication::DISPATCHED || P::Publication::ONE_RING {
             return None;
         }
-        let index = self.scan.hinted_only()?;
-        let port = held.get(index)?;
+        let port = held.find(self.scan.hinted_only())?;
         let found = port.look(Some(turn));
-        let again = match found {
-            0 => self.note_look(turn, held, index, 0),
-            _ => {
-                self.scan.was_busy(index);
-                0
-            }
-        };
-        Some((found + again, port.connection.band))
+        if found == 0 {
+            self.note_idle(self.scan.last_only(), port);
+        }
+        Some(found)
     }
 
-    /// What a look found at connection `index`, for the hint; looks again if the hint was just cleared.
+    /// As `drain`, where the hint is in use. Of cold connections only those are looked at that have a message: mostly none has.
+    #[inline(never)]
+    fn drain_many(&self, held: &Ports<P>, turn: InTurn<'_>, candidates: u64, band: Band) -> u32 {
+        let hot = self.scan.hot();
+        let mut done = 0;
+        for index in self.scan.visit(candidates, band) {
+            let Some(port) = held.get(index) else {
+                continue;
+            };
+            if hot & 1 << index == 0 && !port.has_message() {
+                continue;
+            }
+            let found = port.look(Some(turn));
+            if found != 0 {
+                self.scan.was_busy(index);
+            } else {
+                self.note_idle(index, port);
+            }
+            done += found;
+        }
+        done
+    }
+
+    /// A look at connection `index` was in vain. If that has cleared its bit, the next turn looks again.
     #[cold]
     #[inline(never)]
-    fn note_look(&self, turn: InTurn<'_>, ports: &Ports<P>, index: u32, found: u32) -> u32 {
-        if found != 0 {
-            self.scan.was_busy(index);
-            return 0;
+    fn note_idle(&self, index: u32, port: &Port<P>) {
+        if self.scan.was_idle(index, port.connection.link.drained()) {
+            self.scan.look_again(index);
         }
-        if !self.scan.was_idle(index) {
-            return 0;
-        }
-        let found = ports.get(index).map_or(0, |port| port.look_again(turn));
-        if found != 0 {
-            self.scan.was_busy(index);
-        }
-        found
     }
 
     #[inline(always)]
@@ -194,7 +224,7 @@ impl<P: Platform> Inner<P> {
         sender_fence();
         let all = dirty | heads;
         match ports.get(all.trailing_zeros()) {
-            Some(port) if port.connection.bit == all => port.connection.ring_if_needed(dirty != 0),
+            Some(port) if port.connection.bit == all => port.connection.ring_if_needed(dirty),
             _ => self.ring_all(ports, dirty, heads),
         }
     }
@@ -202,10 +232,9 @@ impl<P: Platform> Inner<P> {
     #[inline(never)]
     fn ring_all(&self, ports: &Ports<P>, dirty: u64, heads: u64) {
         for index in bits(dirty | heads) {
-            let written = dirty & 1 << index;
             match ports.get(index) {
-                Some(port) => port.connection.ring_if_needed(written != 0),
-                None => self.keep_for_arrival(written),
+                Some(port) => port.connection.ring_if_needed(dirty),
+                None => self.keep_for_arrival(dirty & 1 << index),
             }
         }
     }
@@ -214,14 +243,26 @@ impl<P: Platform> Inner<P> {
 impl<P: Platform> Connection<P> {
     /// Tells the peer, after the fence, of messages that were written, or of heads if it wants to hear of them.
     #[inline(always)]
-    fn ring_if_needed(&self, written: bool) {
-        let link = &self.link;
-        if written {
-            link.peer_hint.raise();
-        } else if !link.peer_wants_space() {
+    fn ring_if_needed(&self, dirty: u64) {
+        let seen = self.link.peer_state.look();
+        if !seen.wants_notice() {
             return;
         }
-        if link.peer_state.must_ring() {
+        let written = dirty & self.bit != 0;
+        if seen.is_hinted() && written {
+            self.link.peer_hint.raise();
+        }
+        if seen.is_sleeping() {
+            self.ring_for(seen, written);
+        }
+    }
+
+    /// Rings a peer that sleeps, unless it was rung already or is not to hear of heads.
+    #[cold]
+    #[inline(never)]
+    fn ring_for(&self, seen: Seen, written: bool) {
+        let wanted = written || self.link.peer_wants_space();
+        if wanted && self.link.peer_state.must_ring_for(seen) {
             self.ring();
         }
     }

@@ -56,7 +56,7 @@ impl<P: Platform> Connection<P> {
     ) {
         let token = entry.token();
         entry.expect.set(token);
-        entry.waiter.set(NO_TASK);
+        entry.set_waiter(NO_TASK);
         if self.tracing() {
             let task = task();
             self.event(Step::Call, task, token, u32::from(info.method()));
@@ -107,7 +107,7 @@ impl<P: Platform> Connection<P> {
             },
         );
         match (own, waker) {
-            (Some(task), _) => entry.waiter.set(task),
+            (Some(task), _) => entry.set_waiter(task),
             (None, Some(waker)) => entry.set_waker(&waker),
             (None, None) => {}
         }

@@ -26,6 +26,7 @@
 //! so an entry never pays for two. So slots in use <= entries not free, and whoever holds a free entry has a free slot. A peer
 //! that answers what it has not drained gets its own requests overwritten, and harms nobody else.
 
+use baton_executor::NO_TASK;
 use baton_inbox::{Info, PAYLOAD_WORDS, Token};
 use core::cell::{Cell, RefCell};
 use core::num::NonZeroU64;
@@ -74,8 +75,8 @@ pub(crate) struct Entry {
     pub(crate) position: Cell<u32>,
     /// The token of the present generation.
     token: Cell<Token>,
-    /// The task that waits, if it does so with a waker of this executor.
-    pub(crate) waiter: Cell<u16>,
+    /// The task that waits, if it does so with a waker of this executor. As wide as registers are used to.
+    waiter: Cell<u32>,
     next: Cell<u16>,
     index: u16,
     pub(crate) state: Cell<State>,
@@ -133,7 +134,7 @@ impl Tokens {
             expect: Cell::new(Token::NONE),
             state: Cell::new(state),
             index,
-            waiter: Cell::new(baton_executor::NO_TASK),
+            waiter: Cell::new(NO_TASK.into()),
             next: Cell::new(next),
             token: Cell::new(token),
             position: Cell::new(0),
@@ -403,6 +404,17 @@ impl Entry {
         self.token.get()
     }
 
+    /// The task that waits for the answer, or [`NO_TASK`].
+    #[inline(always)]
+    pub(crate) fn waiter(&self) -> u32 {
+        self.waiter.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_waiter(&self, task: u16) {
+        self.waiter.set(task.into());
+    }
+
     /// Whether a call waits for its answer.
     #[inline]
     pub(crate) fn is_waiting(&self) -> bool {
@@ -419,7 +431,7 @@ impl Entry {
 
     /// Has `waker` woken when the answer comes.
     pub(crate) fn set_waker(&self, waker: &Waker) {
-        self.waiter.set(baton_executor::NO_TASK);
+        self.set_waiter(NO_TASK);
         let old = self.waker.take();
         self.waker.set(Some(match old {
             Some(old) if old.will_wake(waker) => old,

@@ -49,6 +49,6 @@ pub use bytes::{ReadBytes, WriteBytes};
 pub use heap::HeapWords;
 pub use region::{Backing, OutOfRange, ReadRegion, ReadWord, Region, Word};
 pub use slots::{
-    ReadCursor, ReadSlot, ReadSlots, SLOT_BYTES, SLOT_STRIDE_WORDS, SLOT_WORDS, WriteSlot,
-    WriteSlots,
+    READ_AHEAD, ReadSlot, ReadSlots, SLOT_BYTES, SLOT_STRIDE_WORDS, SLOT_WORDS, SlotReader,
+    SlotWalk, WriteSlot, WriteSlots,
 };

@@ -7,6 +7,7 @@ use crate::prefetch;
 use crate::region::{Backing, OutOfRange, ReadRegion, Region};
 use alloc::sync::Arc;
 use baton_sync::{AtomicU64, Ordering};
+use core::cell::Cell;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -81,19 +82,6 @@ impl ReadSlots {
     }
 }
 
-impl ReadSlots {
-    /// A cursor that stands at the slot of `position`.
-    #[inline(always)]
-    pub fn cursor(&self, position: u32) -> ReadCursor<'_> {
-        ReadCursor {
-            first: self.slot(0).base,
-            last: self.slot(self.mask).base,
-            at: self.slot(position).base,
-            ring: PhantomData,
-        }
-    }
-}
-
 impl WriteSlots {
     /// The ring of `2^size_bits` slots that begins at `offset_words`.
     ///
@@ -121,15 +109,69 @@ impl WriteSlots {
     }
 }
 
-/// Goes through a ring slot by slot, without a look-up for each.
-pub struct ReadCursor<'a> {
+/// A ring, and a place in it that goes on slot by slot: cheaper than a look-up for each.
+pub struct SlotReader {
+    ring: ReadSlots,
+    last: NonNull<AtomicU64>,
+    /// A slot of `ring`.
+    at: Cell<NonNull<AtomicU64>>,
+}
+
+// SAFETY: as for `ReadSlots`; the place moves with it.
+unsafe impl Send for SlotReader {}
+
+impl SlotReader {
+    /// Stands at the slot of `position`.
+    pub fn new(ring: ReadSlots, position: u32) -> Self {
+        SlotReader {
+            last: ring.slot(ring.mask).base,
+            at: Cell::new(ring.slot(position).base),
+            ring,
+        }
+    }
+
+    /// The ring.
+    #[inline]
+    pub fn ring(&self) -> &ReadSlots {
+        &self.ring
+    }
+
+    /// The slot that it stands at.
+    #[inline(always)]
+    pub fn slot(&self) -> ReadSlot<'_> {
+        ReadSlot {
+            base: self.at.get(),
+            ring: PhantomData,
+        }
+    }
+
+    /// Goes on to the next slot; behind the last comes the first.
+    #[inline(always)]
+    pub fn advance(&self) {
+        self.walk().advance();
+    }
+
+    /// Goes on with its place at hand, in a loop in which nobody else moves it.
+    #[inline(always)]
+    pub fn walk(&self) -> SlotWalk<'_> {
+        SlotWalk {
+            reader: self,
+            first: self.ring.base,
+            last: self.last,
+            at: self.at.get(),
+        }
+    }
+}
+
+/// A [`SlotReader`] that goes through its ring; what it keeps at hand would be read anew after each call that the compiler cannot see through.
+pub struct SlotWalk<'a> {
+    reader: &'a SlotReader,
     first: NonNull<AtomicU64>,
     last: NonNull<AtomicU64>,
     at: NonNull<AtomicU64>,
-    ring: PhantomData<&'a ReadSlots>,
 }
 
-impl<'a> ReadCursor<'a> {
+impl<'a> SlotWalk<'a> {
     /// The slot that it stands at.
     #[inline(always)]
     pub fn slot(&self) -> ReadSlot<'a> {
@@ -139,15 +181,16 @@ impl<'a> ReadCursor<'a> {
         }
     }
 
-    /// Goes on to the next slot; behind the last comes the first.
+    /// As [`SlotReader::advance`].
     #[inline(always)]
     pub fn advance(&mut self) {
         self.at = if self.at == self.last {
             self.first
         } else {
-            // SAFETY: `at` is a slot of the ring and not the last, so another one follows.
+            // SAFETY: `at` is a slot of the reader's ring and not the last, so another one follows.
             unsafe { self.at.add(SLOT_STRIDE_WORDS) }
         };
+        self.reader.at.set(self.at);
     }
 }
 

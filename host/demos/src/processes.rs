@@ -264,8 +264,7 @@ impl<'o> Here<'o> {
             self.board.reached(Phase::Done).await?;
             let figures = Figures {
                 requests: requests(),
-                // The epoch in the state word goes up by one with each sleep.
-                sleeps: self.handle.executor().state_raw() >> 1,
+                sleeps: self.handle.executor().sleeps(),
                 cpu_ms: cpu_ms().unwrap_or(0),
             };
             self.board.figures(kind, figures).await
