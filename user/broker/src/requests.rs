@@ -2,7 +2,9 @@
 
 use crate::process::ProcessNumber;
 use crate::{Broker, GrantNumber, badge};
-use baton_platform::protocol::{ALARM, CONNECT, END, RELEASE, Refusal, SERVE, TERMS_WORDS, Terms};
+use baton_platform::protocol::{
+    ALARM, CONNECT, CONNECTIONS_OF_GRANT, END, RELEASE, Refusal, SERVE, TERMS_WORDS, Terms,
+};
 use baton_runtime::sel4::{Message, Received, ipc_buffer, reply};
 
 impl Broker {
@@ -62,6 +64,10 @@ impl Broker {
         }
         let terms = Terms::from_words(words).agree(&granted)?;
         let grant = GrantNumber(number);
+        let made = self.connections_where(|connection| connection.grant == grant);
+        if made.len() >= CONNECTIONS_OF_GRANT {
+            return Err((Refusal::GrantInUse, 0));
+        }
         self.connect(grant, number_of_service, client, server, &terms)
             .map(u64::from)
             .map_err(|refusal| (refusal, 0))

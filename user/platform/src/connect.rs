@@ -84,6 +84,9 @@ pub enum ConnectError {
     ServerFull,
     /// Our own inbox holds no more connections: drop some.
     OwnFull,
+    /// As many connections were made with the capability as may be at a time, [`CONNECTIONS_OF_GRANT`](crate::protocol::CONNECTIONS_OF_GRANT):
+    /// disconnect one.
+    GrantInUse,
     /// More was wanted than any connection can have: want less.
     TooMuch,
     /// The broker's memory or capability slots are used up.
@@ -117,6 +120,9 @@ impl fmt::Display for ConnectError {
             ),
             ConnectError::ServerFull => {
                 f.write_str("the service's inbox holds no more connections")
+            }
+            ConnectError::GrantInUse => {
+                f.write_str("the capability's connections are all in use, disconnect one")
             }
             ConnectError::OwnFull => f.write_str("this process's inbox holds no more connections"),
             ConnectError::TooMuch => {
@@ -201,6 +207,7 @@ pub(crate) fn connect(
         },
         Some(Refusal::ServerFull) => ConnectError::ServerFull,
         Some(Refusal::OwnFull) => ConnectError::OwnFull,
+        Some(Refusal::GrantInUse) => ConnectError::GrantInUse,
         Some(Refusal::TooMuch) => ConnectError::TooMuch,
         Some(Refusal::Exhausted) => ConnectError::Exhausted,
         Some(refusal) => ConnectError::Refused(refusal),

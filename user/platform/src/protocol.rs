@@ -60,8 +60,8 @@ pub enum Refusal {
     NotYours = 10,
     /// The broker has no clock that could raise an alarm.
     NoClock = 11,
-    /// The process that asks has no inbox.
-    NoInbox = 12,
+    /// As many connections were made with the capability as may be at a time: disconnect one.
+    GrantInUse = 12,
 }
 
 impl Refusal {
@@ -77,7 +77,7 @@ impl Refusal {
         Refusal::Exhausted,
         Refusal::NotYours,
         Refusal::NoClock,
-        Refusal::NoInbox,
+        Refusal::GrantInUse,
     ];
 
     /// The refusal in an answer's label, if it is one.
@@ -87,6 +87,10 @@ impl Refusal {
             .find(|refusal| *refusal as u64 == label)
     }
 }
+
+/// Connections that can be made with one capability to a service at a time: so nobody takes all places of a service. Those that have ended
+/// count until they are let go of.
+pub const CONNECTIONS_OF_GRANT: usize = 4;
 
 /// States of a connection in the notice page.
 pub mod state {

@@ -9,6 +9,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use baton_exchange::{Desk, ExchangeClient, ExchangeServer, Load, Wrong, everything, until_ended};
+use baton_platform::protocol::CONNECTIONS_OF_GRANT;
 use baton_platform::{
     ConnectError, Grants, NodeConfig, ServiceCap, ServiceNumber, User, UserHandle, UserNode, Wants,
 };
@@ -81,6 +82,7 @@ impl Process {
             // Each credit costs the server a task entry, so that sixteen of these would be too many.
             credits: match self.info.argument(0) {
                 role::LOOPER | role::FAULTER => self.info.argument(2) as u32,
+                role::WITHOUT => 8,
                 _ => CREDITS,
             },
             offer_credits: 0,
@@ -278,7 +280,7 @@ impl Process {
         code::WRONG
     }
 
-    /// Tries to connect with what is no capability to a service.
+    /// Tries to connect with what is no capability to a service, to serve what is another's, and to take all places of a service.
     fn without(&self) -> u64 {
         let handle = self.node.handle();
         let no_service = |slot: u64| {
@@ -309,7 +311,48 @@ impl Process {
             println!("it may serve a service of another process");
             return code::LET_IN;
         }
-        0
+        // Not all places of the service, however often it asks.
+        let mut connections = Vec::new();
+        loop {
+            match self.connect(&handle) {
+                Ok(desk) => connections.push(desk),
+                Err(ConnectError::GrantInUse) => break,
+                Err(error) => {
+                    println!("connection {}: {error}", connections.len());
+                    return code::LET_IN;
+                }
+            }
+        }
+        if connections.len() != CONNECTIONS_OF_GRANT {
+            println!("{} connections", connections.len());
+            return code::LET_IN;
+        }
+        // All of them work, and a place that is given back can be taken again.
+        for desk in &connections {
+            if self.run(desk.add(1, 2)) != Ok(3) {
+                return code::WRONG;
+            }
+        }
+        if let Some(desk) = connections.pop() {
+            handle.disconnect(desk.client());
+            let connection = desk.client().connection().clone();
+            drop(desk);
+            self.run(connection.ended());
+            drop(connection);
+        }
+        // The place is free when the lanes have left the scan.
+        let again = self.run(async {
+            loop {
+                match self.connect(&handle) {
+                    Err(ConnectError::GrantInUse) => next_poll().await,
+                    other => break other,
+                }
+            }
+        });
+        match again {
+            Ok(_) => 0,
+            Err(_) => code::WRONG,
+        }
     }
 
     /// Does not let go of a connection that has ended, and looks at its memory when that has been taken back.

@@ -21,7 +21,10 @@ const CASES: &[Case] = &[
         "two processes serve and call each other over both connections",
         both_roles,
     ),
-    ("who has no capability to a service is not let in", without),
+    (
+        "by capability alone: who has none is not let in, and one opens only so many connections",
+        without,
+    ),
     (
         "revoking one client's capability under load ends its calls and nobody else's",
         revoked,
@@ -107,14 +110,14 @@ fn both_roles(stage: &mut Stage<'_>) -> Result<(), Failed> {
 }
 
 fn without(stage: &mut Stage<'_>) -> Result<(), Failed> {
-    let server = stage.server(mode::PARK, 1)?;
+    let server = stage.server(mode::PARK, u64::MAX)?;
     let arguments = [role::WITHOUT, mode::PARK, server.service.0.into()];
     let (process, _) = stage.client_of(server, &arguments)?;
     stage.all_end_well(&[process])?;
     if stage.broker.figures().standing != 0 {
         return Err(Failed::Left("connections", 1));
     }
-    // The server, for whom nobody came.
+    // The server, who waits for more.
     stage.broker.kill(server.process);
     Ok(())
 }
