@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::user::DEMO;
 use crate::{bench, image, kernel_bench, kernel_latency, mutate, test};
 
 /// What `cargo xtask help` prints.
@@ -11,9 +10,11 @@ pub const HELP: &str = "\
 cargo xtask COMMAND
 
 Commands:
-  run [ROOT_TASK]         Boot Baton's kernel in QEMU with this root task: an ELF file, or the name of one in
-                          user/apps. Without one the demo, which starts two processes, lets them talk, catches
-                          a fault and powers off. Takes the options of `image`, too.
+  run                     Boot Baton's kernel in QEMU with a service and its clients: a table of what a request takes,
+                          synchronously and by inboxes, and in target/run a trace for ui.perfetto.dev and a
+                          picture of one request. Takes the options of `image`, too.
+  run ROOT_TASK           Boot it with this root task: an ELF file, or the name of one in user/apps, such as `demo`,
+                          which starts two processes, lets them talk, catches a fault and powers off.
   run linux [-- ARGS]     Build and run the demo on Linux: a key-value service and its clients, each a process
                           of its own. Leaves a trace for ui.perfetto.dev and a picture of one request in
                           target/run. ARGS go to the demo; `-- --help` lists them.
@@ -66,6 +67,8 @@ pub enum Action {
     Help,
     /// Boot a root task on Baton's kernel.
     Run(image::Options),
+    /// Show what a request takes, on this kernel, and leave a trace.
+    Show(image::Options),
     /// Run the demo between Linux processes with these arguments.
     RunLinux(Vec<String>),
     /// Run the tests.
@@ -148,9 +151,9 @@ fn parse_run(words: &[&str]) -> Result<Action, Error> {
             usage("a root task takes no arguments; did you mean `run linux --`?")
         }
         _ => {
-            let mut options = parse_image_options("run", words)?;
+            let options = parse_image_options("run", words)?;
             if options.root_task.as_os_str().is_empty() {
-                options.root_task = PathBuf::from(DEMO.0);
+                return Ok(Action::Show(options));
             }
             Ok(Action::Run(options))
         }
@@ -356,8 +359,15 @@ mod tests {
         for (line, action) in [
             ("", Action::Help),
             ("test --help", Action::Help),
-            ("run", baton("demo", false)),
-            ("run --debug", baton("demo", true)),
+            ("run", Action::Show(image::Options::default())),
+            (
+                "run --debug",
+                Action::Show(image::Options {
+                    debug: true,
+                    ..image::Options::default()
+                }),
+            ),
+            ("run demo", baton("demo", false)),
             ("run hello", baton("hello", false)),
             ("run linux", demo(&[])),
             ("run linux -- --help x", demo(&["--help", "x"])),

@@ -11,7 +11,7 @@ use crate::qemu::{Machine, debugger};
 use crate::user::{DEMO, root_task};
 
 /// What was asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The root task: its ELF file, or the name of one in `user/apps`.
     pub root_task: PathBuf,

@@ -68,6 +68,7 @@ fn act(action: Action) -> Result<(), Error> {
     match action {
         Action::Help => Ok(()),
         Action::Run(options) => image::boot(&workspace, &options),
+        Action::Show(options) => show::qemu(&workspace, &options),
         Action::RunLinux(rest) => show::linux(&workspace, &rest),
         Action::Test(options) => test::test(&workspace, &options),
         Action::BenchLinux(options) => bench::bench_linux(&workspace, &options),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -165,6 +165,33 @@ pub fn capture_until(
     }
 }
 
+/// Like [`run`], but returns those lines that the command prints for which `keep` says so, and prints the others as they come.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_and_keep(command: &mut Command, keep: impl Fn(&str) -> bool) -> Result<String, Error> {
+    println!("$ {}", describe(command));
+    let spawned = command.stdout(Stdio::piped()).spawn();
+    let mut child = spawned.map_err(not_started(command))?;
+    let mut kept = String::new();
+    if let Some(pipe) = child.stdout.take() {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        // A line ends with the console's two bytes, or with the output.
+        while let Ok(1..) = pipe.read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line).replace('\r', "");
+            if keep(&text) {
+                kept.push_str(&text);
+            } else {
+                print!("{text}");
+            }
+            line.clear();
+        }
+    }
+    let status = child.wait().map_err(not_started(command))?;
+    succeeded(command, status).map(|()| kept)
+}
+
 /// The last `count` lines.
 pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
@@ -282,7 +309,6 @@ fn parent_in_stat(stat: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead, BufReader};
 
     #[test]
     fn parent_is_found_behind_an_awkward_name() {
@@ -321,6 +347,16 @@ mod tests {
         assert!(matches!(failed, Err(Error::Failed { .. })), "{failed:?}");
         assert_eq!(last_lines("a\nb\nc", 2), "b\nc");
         assert_eq!(last_lines("a", 2), "a");
+    }
+
+    #[test]
+    fn lines_are_kept_and_others_shown() {
+        let mut command = Command::new("printf");
+        command.arg("a\\r\\n@b\\r\\nc\\n@d");
+        let kept = run_and_keep(&mut command, |line| line.contains('@'));
+        assert_eq!(kept.expect("a program that prints"), "@b\n@d");
+        let failed = run_and_keep(&mut Command::new("false"), |_| true);
+        assert!(matches!(failed, Err(Error::Failed { .. })), "{failed:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::kernel::Flavour;
 use crate::kernel_bench;
 use crate::links;
 use crate::process::{Workspace, run_until};
+use crate::show;
 use crate::tools::Nightly;
 use crate::user;
 
@@ -297,6 +298,7 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         let (image, machine) = user::image_of(workspace, &bare, app, flavour)?;
         context.run(&mut machine.boot(&image)?)?;
     }
+    show::comes_through(workspace, &bare, context.deadline, context.limit_s)?;
     for (flavour, calls) in [
         (Flavour::Release, 1_000_000),
         (Flavour::SlowOnly, context.by_length(100_000, 1_000_000)),

@@ -30,8 +30,10 @@ pub const STORE: App<'_> = App("store");
 pub const HOSTILE: App<'_> = App("hostile");
 /// The root task that proves asynchronous system calls.
 pub const LANES: App<'_> = App("lanes");
+/// What `run` boots unless told otherwise: what a request takes, and a trace of one.
+pub const SHOW: App<'_> = App("show");
 /// Those that carry the program of a process.
-pub const WITH_PROCESS: [App<'_>; 6] = [DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE];
+pub const WITH_PROCESS: [App<'_>; 7] = [DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE, SHOW];
 
 /// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -154,7 +154,7 @@ impl<P: Platform> Handle<P> {
     #[cold]
     fn record(&self, step: Step, connection: u16, task: u16, token: u64, detail: u32) {
         self.0.core.trace.record(Event {
-            time_ns: self.0.platform.now_ns(),
+            time_ns: self.0.platform.event_time(),
             step,
             connection,
             task,
@@ -464,7 +464,7 @@ impl<P: Platform> Local<P> {
     fn event(&self, step: Step) {
         if self.core.trace.is_on() {
             self.core.trace.record(Event {
-                time_ns: self.platform.now_ns(),
+                time_ns: self.platform.event_time(),
                 step,
                 connection: u16::MAX,
                 task: NO_TASK,

@@ -26,6 +26,12 @@ pub trait Platform: Sized + 'static {
     /// Nanoseconds of a clock that never runs backwards.
     fn now_ns(&self) -> u64;
 
+    /// The time that a trace notes with each event: [`Platform::now_ns`], unless all processes of this machine share something finer, such
+    /// as a counter of instructions. Asked only while tracing is on.
+    fn event_time(&self) -> u64 {
+        self.now_ns()
+    }
+
     /// How long `Adaptive` may spin before it sleeps now, in nanoseconds; 0 when another runnable thread needs this core.
     fn spin_budget_ns(&self) -> u64;
 

@@ -84,7 +84,7 @@ impl Step {
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, on the platform's clock.
+    /// When: nanoseconds of the platform's clock, or what finer counter it has for events.
     pub time_ns: u64,
     /// What.
     pub step: Step,

@@ -7,7 +7,7 @@ use std::fmt;
 
 const WIDTH: f64 = 1200.0;
 /// Left of it stand the names of the processes.
-const LEFT: f64 = 150.0;
+const LEFT: f64 = 180.0;
 const RIGHT: f64 = WIDTH - 30.0;
 /// Height of a process's line among the steps.
 const STEP_LANE: f64 = 130.0;

@@ -1,4 +1,4 @@
-//! The machine's clock, which every process may read.
+//! The machine's clock and its counter of instructions, which every process may read.
 
 /// `rdtime`, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -41,4 +41,14 @@ pub fn now_ticks() -> u64 {
         core::arch::asm!("rdtime {0}", out(reg) ticks, options(nostack, nomem, preserves_flags));
     }
     ticks
+}
+
+/// Instructions that the core has retired, in whatever process.
+pub fn now_instructions() -> u64 {
+    let instructions;
+    // SAFETY: only reads a counter.
+    unsafe {
+        core::arch::asm!("rdinstret {0}", out(reg) instructions, options(nostack, nomem, preserves_flags));
+    }
+    instructions
 }

@@ -30,7 +30,7 @@ mod notices;
 pub mod platform;
 pub mod protocol;
 
-pub use clock::now_ticks;
+pub use clock::{now_instructions, now_ticks};
 pub use connect::{ConnectError, Grants, ServeError, ServiceCap, ServiceNumber, Wants};
 pub use node::{NodeConfig, PeerInfo, StartNodeError, UserHandle, UserNode};
 pub use platform::{SignalBell, User};

@@ -30,7 +30,7 @@ use baton_rpc::{
 };
 use baton_runtime::StartInfo;
 use baton_sel4::{Endpoint, Message};
-use baton_trace::Ring;
+use baton_trace::{End, Peer as TracePeer, Ring, Unit, write_lines};
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
@@ -117,6 +117,8 @@ struct Inner<U: Publication> {
     seen: RefCell<[u64; MAX_CONNECTIONS]>,
     ended: Cell<bool>,
     control: Cell<Option<Waker>>,
+    /// Where each connection number led last, for the trace: events outlive the connections.
+    ends: RefCell<[Option<End>; MAX_CONNECTIONS]>,
     /// Connections that have ever been bound.
     bound: Cell<u64>,
     /// Clients for whom there was no room, and why for the last.
@@ -192,6 +194,7 @@ impl<U: Publication> UserNode<U> {
             offers: RefCell::default(),
             peers: RefCell::new([const { None }; MAX_CONNECTIONS]),
             seen: RefCell::new([0; MAX_CONNECTIONS]),
+            ends: RefCell::new([None; MAX_CONNECTIONS]),
             ended: Cell::new(false),
             control: Cell::new(None),
             bound: Cell::new(0),
@@ -408,6 +411,31 @@ impl<U: Publication> UserHandle<U> {
         (self.0.turned_away.get(), self.0.last_refusal.get())
     }
 
+    /// Writes what the trace holds as the recording of this process, which the broker knows by that number, with where the connections
+    /// lead. `baton-timeline` on the host joins the recordings of several processes.
+    ///
+    /// # Errors
+    ///
+    /// Only those of `out`.
+    pub fn write_recording(
+        &self,
+        process: u32,
+        name: &str,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        let names: Vec<_> = (0..)
+            .zip(self.0.ends.borrow().iter())
+            .filter_map(|(number, end)| {
+                end.map(|end| (number, end, format!("process {}", end.process)))
+            })
+            .collect();
+        let connections = names
+            .iter()
+            .map(|(number, end, name)| (*number, TracePeer::Process(*end), name.as_str()));
+        let events = self.executor().trace().snapshot();
+        write_lines(process, Unit::Instructions, name, connections, &events, out)
+    }
+
     /// Writes what the node is doing: who is connected, all tasks, and who waits for whom.
     ///
     /// # Errors
@@ -477,6 +505,12 @@ impl<U: Publication> Inner<U> {
             .map_err(ConnectError::Layout)
             .and_then(|parts| bind(&self.node, parts, binding).map_err(ConnectError::NotBound));
         if let Ok(client) = &bound {
+            if let Some(end) = self.ends.borrow_mut().get_mut(index) {
+                *end = Some(End {
+                    process: info.process,
+                    connection: noticed.entry.peer_index as u16,
+                });
+            }
             let peer = Peer {
                 generation: noticed.generation,
                 connection: client.connection().clone(),

@@ -3,7 +3,7 @@
 //! A notification is sticky: a signal before the wait makes the wait return, and no sender can take another's back, for senders
 //! hold capabilities that may only signal.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, now_instructions};
 use crate::notices::Notices;
 use crate::protocol::{ALARM, slots, state};
 use alloc::rc::Rc;
@@ -127,6 +127,11 @@ impl<U: Publication> Platform for User<U> {
 
     fn now_ns(&self) -> u64 {
         self.clock.now_ns()
+    }
+
+    fn event_time(&self) -> u64 {
+        // The clock ticks too seldom to tell the steps of a request apart.
+        now_instructions()
     }
 
     fn spin_budget_ns(&self) -> u64 {

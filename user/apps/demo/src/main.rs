@@ -16,7 +16,7 @@ use baton_runtime::{
 /// The program of both processes, built before this one.
 const PROCESS: &[u8] = include_bytes!(env!(
     "BATON_DEMO_PROCESS",
-    "build with `cargo xtask run`, which builds the demo's process first and says where it is"
+    "build with `cargo xtask run demo`, which builds the demo's process first and says where it is"
 ));
 
 const SERVER: u64 = 0;

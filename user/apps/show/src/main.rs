@@ -1,0 +1,103 @@
+//! The root task that `cargo xtask run` boots: a service and its clients in processes of their own, in the ways that a request can
+//! take; a table of what each takes, as it is found out; and a trace in which one request is followed from process to process.
+//!
+//! What a process records is printed on the console, where `cargo xtask run` finds it (`baton-trace` says in which form). The exit
+//! code is 0 only if all answers were right and all processes ended well.
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+#[allow(dead_code, reason = "the processes use the rest")]
+mod shared;
+mod stage;
+mod synchronous;
+
+use baton_broker::Broker;
+use baton_runtime::{Root, Window, device, println};
+use shared::transport;
+use stage::{Asked, Stage, Wrong};
+
+/// The program of all processes, built before this one.
+const PROCESS: &[u8] = include_bytes!(env!(
+    "BATON_SHOW_PROCESS",
+    "build with `cargo xtask run`, which builds the program of the processes first and says where it is"
+));
+
+/// Frames of 2 MiB of the root task's own heap.
+const HEAP_FRAMES: u64 = 2;
+/// Requests behind each row of the table.
+const REQUESTS: u64 = 4096;
+/// Priority of all processes.
+const PRIORITY: u64 = 100;
+
+baton_runtime::root_task!(main);
+
+fn main(root: Root) -> u16 {
+    match show(&root) {
+        Ok(()) => {
+            println!("All went as it should.");
+            0
+        }
+        Err(wrong) => {
+            println!("Something went wrong: {wrong}");
+            1
+        }
+    }
+}
+
+fn show(root: &Root) -> Result<(), Wrong> {
+    let mut allocator = root.allocator();
+    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
+    device::use_console_and_power(root, &mut allocator, &mut window)?;
+    root.add_heap(&mut allocator, &mut window, HEAP_FRAMES)?;
+    println!("A service that adds two numbers, and a client, each a process of its own.");
+    println!("Counted from request to answer, on both sides together, the kernel included:");
+    println!();
+    println!(
+        "{:<12} {:>11} {:>9} {:>14} {:>14}",
+        "", "outstanding", "requests", "system calls", "instructions"
+    );
+    println!(
+        "{:<12} {:>11} {:>9} {:>14} {:>14}",
+        "", "", "", "a request", "a request"
+    );
+    let took = synchronous::measure(root, &mut allocator, &mut window, REQUESTS)?;
+    // One call, and one answer that waits for the next request.
+    row("synchronous", 1, 2 * REQUESTS, took);
+    let mut broker = Broker::new(root, allocator, window)?;
+    let mut stage = Stage::new(&mut broker);
+    for (name, transport) in [("pairs", transport::PAIRS), ("lanes", transport::LANES)] {
+        for outstanding in [1, 2, 8, 32, 256] {
+            let asked = Asked {
+                transport,
+                requests: REQUESTS,
+                outstanding,
+            };
+            let took = stage.instructions(asked)?;
+            let calls = stage.system_calls(asked)?;
+            row(name, outstanding, calls, took);
+        }
+    }
+    println!();
+    println!(
+        "synchronous: seL4's Call and ReplyRecv. pairs: a dispatcher task empties the lanes and wakes the tasks"
+    );
+    println!("that are named in the messages. lanes: the executor's inbox is its run queue.");
+    println!();
+    println!("Two more clients, with their traces on:");
+    stage.trace()
+}
+
+fn row(name: &str, outstanding: u64, system_calls: u64, instructions: u64) {
+    let hundredths = system_calls * 100 / REQUESTS;
+    let tenths = instructions * 10 / REQUESTS;
+    println!(
+        "{name:<12} {outstanding:>11} {REQUESTS:>9} {:>11}.{:02} {:>12}.{}",
+        hundredths / 100,
+        hundredths % 100,
+        tenths / 10,
+        tenths % 10
+    );
+}

@@ -1,0 +1,232 @@
+//! Services and clients with inboxes, started for a row of the table or for the trace.
+
+use crate::shared::{record, role, said, transport};
+use crate::{PRIORITY, PROCESS};
+use baton_broker::{Broker, End, GrantError, Outcome, ProcessNumber, Spawn};
+use baton_runtime::process::SpawnError;
+use baton_runtime::sel4::Error;
+use baton_runtime::{MapError, println};
+use core::fmt;
+
+/// Bytes of a process's heap.
+const HEAP_BYTES: u64 = 16 << 20;
+
+/// What went wrong.
+#[derive(Debug)]
+pub enum Wrong {
+    /// Memory or slots are used up, or the kernel refuses.
+    Memory(MapError),
+    /// A process could not be started.
+    Start(SpawnError),
+    /// The kernel does not start it.
+    Kernel(Error),
+    /// There is no capability to a service.
+    Grant(GrantError),
+    /// One of the two synchronous processes failed.
+    Synchronous,
+    /// A process said this out of turn.
+    Said(ProcessNumber, u64),
+    /// A process ended otherwise than it should.
+    Ended(ProcessNumber, End),
+    /// So many answers were not right.
+    Answers(u64),
+}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident,)*) => {
+        $(impl From<$error> for Wrong {
+            fn from(error: $error) -> Self {
+                Wrong::$variant(error)
+            }
+        })*
+    };
+}
+
+from! {
+    MapError => Memory,
+    SpawnError => Start,
+    Error => Kernel,
+    GrantError => Grant,
+}
+
+impl From<baton_runtime::Exhausted> for Wrong {
+    fn from(error: baton_runtime::Exhausted) -> Self {
+        Wrong::Memory(error.into())
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wrong::Memory(error) => error.fmt(f),
+            Wrong::Start(error) => write!(f, "a process could not be started: {error}"),
+            Wrong::Kernel(error) => write!(f, "the kernel refuses: {error:?}"),
+            Wrong::Grant(error) => error.fmt(f),
+            Wrong::Synchronous => f.write_str("a synchronous process failed"),
+            Wrong::Said(who, what) => write!(f, "process {who} said {what:#x} out of turn"),
+            Wrong::Ended(who, End::Exit(code)) => write!(f, "process {who} ended with code {code}"),
+            Wrong::Ended(who, End::Panic(text)) => {
+                write!(f, "process {who} panicked: {}", text.as_str())
+            }
+            Wrong::Ended(who, End::Fault(fault)) => write!(f, "process {who} faulted {fault}"),
+            Wrong::Answers(wrong) => write!(f, "{wrong} answers were not right"),
+        }
+    }
+}
+
+/// What a client is to ask.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// One of [`transport`].
+    pub transport: u64,
+    /// How many requests.
+    pub requests: u64,
+    /// How many under way at a time.
+    pub outstanding: u64,
+}
+
+/// What processes with inboxes have said by their end.
+#[derive(Default)]
+struct Heard {
+    right: u64,
+    instructions: u64,
+    system_calls: u64,
+}
+
+/// The broker, and how processes are started for one row.
+pub struct Stage<'a> {
+    broker: &'a mut Broker,
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(broker: &'a mut Broker) -> Self {
+        Stage { broker }
+    }
+
+    /// How many instructions the requests take, without a trace.
+    pub fn instructions(&mut self, asked: Asked) -> Result<u64, Wrong> {
+        let heard = self.ask(asked.transport, &[asked], record::NOTHING)?;
+        Ok(heard.instructions)
+    }
+
+    /// How many system calls both sides make for the requests.
+    pub fn system_calls(&mut self, asked: Asked) -> Result<u64, Wrong> {
+        let heard = self.ask(asked.transport, &[asked], record::COUNT)?;
+        Ok(heard.system_calls)
+    }
+
+    /// Lets one client have one request under way and another several, and all print what they recorded.
+    pub fn trace(&mut self) -> Result<(), Wrong> {
+        let asked = |requests, outstanding| Asked {
+            transport: transport::LANES,
+            requests,
+            outstanding,
+        };
+        let clients = [asked(8, 1), asked(16, 4)];
+        self.ask(transport::LANES, &clients, record::PRINT)?;
+        Ok(())
+    }
+
+    /// Starts a service and its clients, and listens until all have ended.
+    fn ask(&mut self, transport: u64, clients: &[Asked], record: u64) -> Result<Heard, Wrong> {
+        let server = self.broker.next_process();
+        let service = self.broker.add_service(server);
+        let number = u64::from(server.get());
+        let count = clients.len() as u64;
+        let arguments = [
+            role::SERVER,
+            transport,
+            service.0.into(),
+            count,
+            record,
+            number,
+        ];
+        self.start(&arguments, &[])?;
+        match self.next() {
+            Said::Words(who, [said::READY, ..]) if who == server => {}
+            other => return Err(other.wrong()),
+        }
+        for client in clients {
+            let grant = self.broker.grant(service)?;
+            let number = u64::from(self.broker.next_process().get());
+            let arguments = [
+                role::CLIENT,
+                transport,
+                client.requests,
+                client.outstanding,
+                record,
+                number,
+            ];
+            self.start(&arguments, &[grant])?;
+        }
+        let mut heard = Heard::default();
+        let mut left = clients.len() + 1;
+        while left != 0 {
+            match self.next() {
+                Said::Words(_, [said::DONE, right, instructions]) => {
+                    heard.right += right;
+                    heard.instructions += instructions;
+                }
+                Said::Words(_, [said::CALLS, calls, _]) => heard.system_calls += calls,
+                Said::Ended(_, End::Exit(0)) => left -= 1,
+                other => return Err(other.wrong()),
+            }
+        }
+        let requests: u64 = clients.iter().map(|client| client.requests).sum();
+        match requests - heard.right.min(requests) {
+            0 => Ok(heard),
+            wrong => Err(Wrong::Answers(wrong)),
+        }
+    }
+
+    fn start(
+        &mut self,
+        arguments: &[u64],
+        grants: &[baton_broker::GrantNumber],
+    ) -> Result<ProcessNumber, Wrong> {
+        let spawn = Spawn {
+            elf: PROCESS,
+            priority: PRIORITY,
+            heap_bytes: HEAP_BYTES,
+            stack_pages: 16,
+            arguments,
+            grants,
+        };
+        Ok(self.broker.spawn(&spawn)?)
+    }
+
+    fn next(&mut self) -> Said {
+        loop {
+            let received = self.broker.listener().recv();
+            match self.broker.handle(received) {
+                Outcome::Handled => {}
+                Outcome::Print(_, text) => {
+                    for line in text.as_str().lines() {
+                        println!("{line}");
+                    }
+                }
+                Outcome::Ended(process, end) => return Said::Ended(process, end),
+                Outcome::Other(process, other) => {
+                    return Said::Words(process, [other.label(), other.word(0), other.word(1)]);
+                }
+            }
+        }
+    }
+}
+
+/// What a process does that a row waits for.
+enum Said {
+    /// It said this: a label and two words.
+    Words(ProcessNumber, [u64; 3]),
+    /// It has ended.
+    Ended(ProcessNumber, End),
+}
+
+impl Said {
+    fn wrong(self) -> Wrong {
+        match self {
+            Said::Words(who, [label, ..]) => Wrong::Said(who, label),
+            Said::Ended(who, end) => Wrong::Ended(who, end),
+        }
+    }
+}
