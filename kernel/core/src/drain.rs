@@ -336,11 +336,11 @@ impl<'m, M: Machine> Kernel<'m, M> {
         method: u64,
         words: u64,
     ) -> Result<u64, SyscallError> {
-        if method & asynchronous::LONG != 0 && lane.flags.get() & flag::RESUMED == 0 {
-            lane.long_length.set(self.read_long(lane, words)?);
-        }
         if method & asynchronous::RESERVED != 0 {
             return Err(SyscallError::IllegalOperation);
+        }
+        if lane.flags.get() & flag::RESUMED == 0 {
+            lane.long_length.set(self.read_long(lane, words)?);
         }
         Ok(lane.long_length.get())
     }

@@ -208,6 +208,9 @@ impl Side {
     }
 
     fn meaning(&self, method: u64, words: u64, token: u64, payload: &[u64]) -> Meaning {
+        if method & asynchronous::RESERVED != 0 {
+            return Meaning::Refused(Error::IllegalOperation);
+        }
         let count = method >> asynchronous::EXTRA_CAPS_SHIFT & 3;
         let caps = payload[1..][..count as usize].to_vec();
         let arguments = if method & asynchronous::LONG != 0 {
@@ -232,9 +235,6 @@ impl Side {
             }
             payload[1 + count as usize..words as usize].to_vec()
         };
-        if method & asynchronous::RESERVED != 0 {
-            return Meaning::Refused(Error::IllegalOperation);
-        }
         let call = Call {
             cap: payload[0],
             label: method & 0xfff,
