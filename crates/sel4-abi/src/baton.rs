@@ -168,7 +168,7 @@ pub mod region {
     pub const TAIL_ANSWERS: usize = 40;
     /// Kernel's region only: flags, see [`super::lane_flag`].
     pub const FLAGS: usize = 48;
-    /// Kernel's region only: `epoch << 1 | 1`; the epoch moves whenever the lane has been drained.
+    /// Kernel's region only: `epoch << 2 | 1`; the epoch moves whenever the lane has been drained.
     pub const STATE: usize = 56;
     /// First word of the request lane.
     pub const SLOTS: usize = 64;

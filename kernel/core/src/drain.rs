@@ -508,7 +508,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         self.set_lane_word(in_region, region::HEAD_REQUESTS, head);
         let epoch = lane.epoch.get().wrapping_add(1);
         lane.epoch.set(epoch);
-        self.set_lane_word(in_region, region::STATE, (epoch << 1) | 1);
+        self.set_lane_word(in_region, region::STATE, (epoch << 2) | 1);
         // Pairs with nothing: the thread runs on this core, and not now.
         let out_region = Paddr::new(lane.out_region.get());
         let wanted = self.lane_word(out_region, region::WANT_SPACE);

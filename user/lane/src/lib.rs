@@ -5,7 +5,7 @@
 //! answers come back as those of every peer do. Arguments are those of the synchronous forms, and so are the errors.
 //!
 //! Invariants: nothing here makes a system call; a lane is one thread's, so [`Kernel`] belongs to one executor; what makes no sense out
-//! of a lane (`docs/abi.md`) has no method here, and [`Error::IllegalOperation`] if it is asked for all the same.
+//! of a lane (`docs/abi.md`) has no method here, and `IllegalOperation` if it is asked for all the same.
 //!
 //! Neighbours: `baton-sel4` (the synchronous forms, and the lane's own invocations), `baton-rpc` (calls, credits), the kernel's `drain`.
 #![cfg_attr(not(test), no_std)]

@@ -16,7 +16,7 @@ pub struct ThreadArea {
     pub ipc_buffer: usize,
     /// A word for whoever started the thread.
     pub user: usize,
-    /// A word for what the thread runs: see [`thread_local_word`]. Nobody else reads or writes it.
+    /// A word for what the thread runs: see `thread_local_word`. Nobody else reads or writes it.
     pub local: Cell<usize>,
 }
 
