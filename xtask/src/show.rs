@@ -11,7 +11,7 @@ use crate::bare::Bare;
 use crate::error::Error;
 use crate::image;
 use crate::kernel::Flavour;
-use crate::process::{Workspace, capture_until, run, run_and_keep};
+use crate::process::{Workspace, capture_until, run, run_and_keep, run_until};
 use crate::qemu::{MEMORY_MIB, Machine};
 use crate::user::{SHOW, image_of};
 
@@ -61,7 +61,8 @@ pub fn qemu(workspace: &Workspace, options: &image::Options) -> Result<(), Error
     write(&lines, &output(workspace, "qemu.json")?)
 }
 
-/// Sees whether [`qemu`] goes well, for the tests: all processes end well, and their traces can be joined.
+/// Sees whether [`qemu`] goes well, for the tests: all processes end well, and their traces can be joined to a file that keeps the
+/// rules of trace files.
 ///
 /// # Errors
 /// As [`qemu`], and that the machine has not ended by the deadline.
@@ -73,7 +74,20 @@ pub fn comes_through(
 ) -> Result<(), Error> {
     let (image, _) = image_of(workspace, bare, SHOW, Flavour::Release)?;
     let console = capture_until(&mut MACHINE.boot(&image)?, deadline, limit_s)?;
-    write(&console, &output(workspace, "qemu.json")?)
+    let trace = output(workspace, "qemu.json")?;
+    write(&console, &trace)?;
+    let rules = [
+        "test",
+        "--package",
+        "baton-timeline",
+        "--test",
+        "file",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ];
+    let mut check = workspace.cargo(rules);
+    run_until(check.env("BATON_TRACE_FILE", &trace), deadline, limit_s)
 }
 
 /// Joins the recordings in these lines, and writes the trace to that file and the picture beside it.

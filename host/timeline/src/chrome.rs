@@ -14,10 +14,10 @@ use std::fmt;
 /// An event takes no time that anybody knows. So that it can be seen, its slice lasts until the process's next event, and so many
 /// units at most.
 const VISIBLE: u64 = 1_000;
-/// What a second process with the same number has more, for the viewer to tell them apart.
-const SAME_NUMBER: u64 = 1 << 32;
-/// The viewer's number of the kernel; no process has it.
-const KERNEL: u64 = 1 << 40;
+/// What a process has more in the viewer as long as its own number is taken.
+const NUMBER_TAKEN: u32 = 1 << 24;
+/// The viewer's number of the kernel, unless a process has it. Perfetto reads numbers of 32 bits.
+const KERNEL: u32 = u32::MAX >> 1;
 
 /// The line of the picture on which an event stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +104,7 @@ impl fmt::Display for Thousands {
 /// Where a slice stands in the viewer.
 #[derive(Clone, Copy)]
 struct Slice {
-    process: u64,
+    process: u32,
     thread: u32,
     start: u64,
     duration: u64,
@@ -113,33 +113,32 @@ struct Slice {
 /// What passes through a slice: requests by number, each with the phase of its flow.
 type Flows<K> = BTreeMap<K, Vec<(usize, &'static str)>>;
 
-/// When the process was in the kernel for a request: from there until its next event.
-fn visit(timeline: &Timeline, process: usize, submit: usize, answer: usize) -> Option<Place> {
-    let place = |event| Place { process, event };
-    (submit..answer).rev().map(place).find(|place| {
-        matches!(
-            timeline.event(*place),
-            Some((
-                _,
-                Event {
-                    step: Step::Sleep | Step::Ring,
-                    ..
-                }
-            ))
-        )
-    })
-}
-
 impl Request {
-    /// The event during which the process was in the kernel on this request's behalf, if that shows.
+    /// The event with which the process went into the kernel and came back with this request's answer, if that shows: it rang the
+    /// kernel, or went to sleep, which empties its lane.
     fn kernel_visit(&self, timeline: &Timeline) -> Option<Place> {
         if !self.is_to_kernel() {
             return None;
         }
         let submit = self.place(Point::Submit)?;
         let answer = self.place(Point::DrainAnswer)?;
-        (submit.process == answer.process)
-            .then(|| visit(timeline, submit.process, submit.event, answer.event))?
+        let (_, of_answer) = timeline.event(answer)?;
+        let goes_in = |place: &Place| {
+            timeline
+                .event(*place)
+                .is_some_and(|(_, event)| match event.step {
+                    Step::Ring => event.connection == of_answer.connection,
+                    Step::Sleep => true,
+                    _ => false,
+                })
+        };
+        (submit.event..answer.event)
+            .rev()
+            .map(|event| Place {
+                process: answer.process,
+                event,
+            })
+            .find(goes_in)
     }
 }
 
@@ -156,7 +155,7 @@ impl<W: fmt::Write> Array<'_, W> {
         self.out.write_fmt(item)
     }
 
-    fn name(&mut self, what: &str, process: u64, thread: Option<u32>, name: &str) -> fmt::Result {
+    fn name(&mut self, what: &str, process: u32, thread: Option<u32>, name: &str) -> fmt::Result {
         let name = Escaped(name);
         match thread {
             None => self.item(format_args!(
@@ -224,10 +223,12 @@ impl Timeline {
             out,
             separator: "\n",
         };
-        for index in 0..self.processes().len() {
-            self.write_process(index, &of_event, &flows, &mut array)?;
+        for (index, number) in self.viewer_numbers().into_iter().enumerate() {
+            match self.processes().get(index) {
+                Some(_) => self.write_process(index, number, &of_event, &flows, &mut array)?,
+                None => self.write_kernel(number, &visits, &mut array)?,
+            }
         }
-        self.write_kernel(&visits, &mut array)?;
         out.write_str("\n]}\n")
     }
 
@@ -266,22 +267,28 @@ impl Timeline {
         (of_event, flows, visits)
     }
 
-    /// The viewer's number of a process.
-    fn viewer_number(&self, index: usize) -> u64 {
-        let Some(process) = self.processes().get(index) else {
-            return KERNEL;
-        };
-        let before = self.processes().iter().take(index);
-        let same = before.filter(|other| other.number == process.number);
-        u64::from(process.number) + SAME_NUMBER * same.count() as u64
+    /// The viewer's numbers of the processes, and of the kernel behind them: their own where nobody before has the same. None is 0,
+    /// which viewers take for the idle process.
+    fn viewer_numbers(&self) -> Vec<u32> {
+        let mut taken = BTreeSet::from([0]);
+        let numbers = self.processes().iter().map(|process| process.number);
+        numbers
+            .chain([KERNEL])
+            .map(|mut number| {
+                while !taken.insert(number) {
+                    number = number.wrapping_add(NUMBER_TAKEN);
+                }
+                number
+            })
+            .collect()
     }
 
-    fn slice(&self, place: Place, thread: u32, end: Option<u64>) -> Slice {
+    fn slice(&self, process: u32, place: Place, thread: u32, end: Option<u64>) -> Slice {
         let start = self.time(place);
         let next = self.next_time(place).unwrap_or(start + 1);
         let end = end.unwrap_or_else(|| next.min(start + VISIBLE));
         Slice {
-            process: self.viewer_number(place.process),
+            process,
             thread,
             start,
             duration: end.saturating_sub(start).max(1),
@@ -291,6 +298,7 @@ impl Timeline {
     fn write_process(
         &self,
         index: usize,
+        number: u32,
         of_event: &BTreeMap<Place, usize>,
         flows: &Flows<Place>,
         array: &mut Array<'_, impl fmt::Write>,
@@ -298,7 +306,6 @@ impl Timeline {
         let Some(process) = self.processes().get(index) else {
             return Ok(());
         };
-        let number = self.viewer_number(index);
         let cut_off = if process.whole { "" } else { " (cut off)" };
         let name = format!("{}{cut_off}", process.name);
         array.name("process_name", number, None, &name)?;
@@ -313,7 +320,8 @@ impl Timeline {
                 event: at,
             };
             let request = of_event.get(&place);
-            let slice = self.slice(place, Track::of(event).thread(), self.end(place, request));
+            let thread = Track::of(event).thread();
+            let slice = self.slice(number, place, thread, self.end(place, request));
             let about = About {
                 timeline: self,
                 event,
@@ -345,6 +353,7 @@ impl Timeline {
 
     fn write_kernel(
         &self,
+        number: u32,
         visits: &Flows<Place>,
         array: &mut Array<'_, impl fmt::Write>,
     ) -> fmt::Result {
@@ -353,7 +362,7 @@ impl Timeline {
         }
         array.name(
             "process_name",
-            KERNEL,
+            number,
             None,
             "kernel, as its callers see it",
         )?;
@@ -361,14 +370,12 @@ impl Timeline {
         for caller in callers {
             if let Some(process) = self.processes().get(caller) {
                 let name = format!("for {}", process.name);
-                array.name("thread_name", KERNEL, Some(caller as u32 + 1), &name)?;
+                array.name("thread_name", number, Some(caller as u32 + 1), &name)?;
             }
         }
         for (place, requests) in visits {
-            let slice = Slice {
-                process: KERNEL,
-                ..self.slice(*place, place.process as u32 + 1, self.next_time(*place))
-            };
+            let thread = place.process as u32 + 1;
+            let slice = self.slice(number, *place, thread, self.next_time(*place));
             let count = requests.len();
             let args = format_args!("\"answers that came out of it\":{count}");
             array.slice(slice, "in the kernel", args)?;

@@ -337,8 +337,9 @@ fn a_visit_that_a_doorbell_shows_is_no_flow_out_of_order() {
 fn two_processes_with_one_number_stay_apart() {
     let one = process(1, "one", "0,2,0,x", "10,submit,0,1,a,0");
     let two = process(1, "two", "1,2,1,y", "20,submit,1,1,a,0");
-    let trace = check(&json(&timeline(&(one + &two))));
-    assert_eq!(trace.processes.len(), 2);
+    let nought = process(0, "nought", "1,2,1,y", "20,submit,1,1,a,0");
+    let trace = check(&json(&timeline(&(one + &two + &nought))));
+    assert_eq!(trace.processes.len(), 3);
 }
 
 #[test]

@@ -47,7 +47,11 @@ fn time(event: &Value, field: &str) -> u64 {
 }
 
 fn track(event: &Value) -> (u64, u64) {
-    (number(event, "pid"), number(event, "tid"))
+    let track = (number(event, "pid"), number(event, "tid"));
+    // Perfetto reads 32 bits, and takes 0 for what runs when nothing does.
+    let fits = |number| (1..=u64::from(u32::MAX)).contains(&number);
+    assert!(fits(track.0) && fits(track.1), "{event}");
+    track
 }
 
 /// Reads a file and checks it.

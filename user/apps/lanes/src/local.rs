@@ -60,6 +60,10 @@ impl Platform for Local {
         (ticks * 1_000_000_000 / u128::from(self.timebase_hz.max(1))) as u64
     }
 
+    fn event_time(&self) -> u64 {
+        baton_counting::instret()
+    }
+
     fn spin_budget_ns(&self) -> u64 {
         0
     }

@@ -1,6 +1,7 @@
 //! The service by inboxes: requests and answers are messages in shared memory.
 
 use crate::shared::{ask, record, said, serve};
+use crate::system_calls::system_calls;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +13,6 @@ use baton_platform::{
 use baton_rpc::{Band, CallError, Config, Mode, service};
 use baton_runtime::sel4::Message;
 use baton_runtime::{StartInfo, println};
-use baton_trace::{Event, Step};
 
 /// The service.
 #[service]
@@ -182,21 +182,4 @@ fn report<U: Publication>(
         }
         _ => {}
     }
-}
-
-/// How often the process rang or slept between the first and the last event of a request: each is one system call.
-fn system_calls(events: &[(u64, Event)]) -> u64 {
-    let of_request = |(_, event): &(u64, Event)| {
-        matches!(
-            event.step,
-            Step::Call | Step::Drain | Step::Reply | Step::Resume
-        )
-    };
-    let first = events.iter().position(of_request).unwrap_or(0);
-    let last = events.iter().rposition(of_request).unwrap_or(0);
-    let between = events.get(first..=last).unwrap_or_default();
-    between
-        .iter()
-        .filter(|(_, event)| matches!(event.step, Step::Ring | Step::Sleep))
-        .count() as u64
 }

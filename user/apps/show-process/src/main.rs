@@ -11,6 +11,8 @@ mod inbox;
 #[allow(dead_code, reason = "the root task uses the rest")]
 mod shared;
 mod synchronous;
+#[path = "../../show/src/system_calls.rs"]
+mod system_calls;
 
 use baton_inbox::{Dispatched, TailWord};
 use baton_runtime::StartInfo;

@@ -9,15 +9,21 @@
 
 extern crate alloc;
 
+mod asynchronous;
+#[path = "../../lanes/src/local.rs"]
+mod local;
 #[allow(dead_code, reason = "the processes use the rest")]
 mod shared;
 mod stage;
 mod synchronous;
+mod system_calls;
 
+use alloc::format;
 use baton_broker::Broker;
 use baton_runtime::{Root, Window, device, println};
 use shared::transport;
 use stage::{Asked, Stage, Wrong};
+use system_calls::system_calls;
 
 /// The program of all processes, built before this one.
 const PROCESS: &[u8] = include_bytes!(env!(
@@ -52,20 +58,18 @@ fn show(root: &Root) -> Result<(), Wrong> {
     let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
     device::use_console_and_power(root, &mut allocator, &mut window)?;
     root.add_heap(&mut allocator, &mut window, HEAP_FRAMES)?;
-    println!("A service that adds two numbers, and a client, each a process of its own.");
-    println!("Counted from request to answer, on both sides together, the kernel included:");
+    println!("SetTLSBase of another thread, {COUNTED}:");
+    head("calls", "call");
+    asynchronous::show(root, &mut allocator, &mut window)?;
     println!();
     println!(
-        "{:<12} {:>11} {:>9} {:>14} {:>14}",
-        "", "outstanding", "requests", "system calls", "instructions"
+        "A service that adds two numbers, and a client, each a process of its own. From request"
     );
-    println!(
-        "{:<12} {:>11} {:>9} {:>14} {:>14}",
-        "", "", "", "a request", "a request"
-    );
+    println!("to answer on both sides together, {COUNTED}:");
+    head("requests", "request");
     let took = synchronous::measure(root, &mut allocator, &mut window, REQUESTS)?;
     // One call, and one answer that waits for the next request.
-    row("synchronous", 1, 2 * REQUESTS, took);
+    row("synchronous", 1, REQUESTS, 2 * REQUESTS, took);
     let mut broker = Broker::new(root, allocator, window)?;
     let mut stage = Stage::new(&mut broker);
     for (name, transport) in [("pairs", transport::PAIRS), ("lanes", transport::LANES)] {
@@ -77,7 +81,7 @@ fn show(root: &Root) -> Result<(), Wrong> {
             };
             let took = stage.instructions(asked)?;
             let calls = stage.system_calls(asked)?;
-            row(name, outstanding, calls, took);
+            row(name, outstanding, REQUESTS, calls, took);
         }
     }
     println!();
@@ -90,11 +94,29 @@ fn show(root: &Root) -> Result<(), Wrong> {
     stage.trace()
 }
 
-fn row(name: &str, outstanding: u64, system_calls: u64, instructions: u64) {
-    let hundredths = system_calls * 100 / REQUESTS;
-    let tenths = instructions * 10 / REQUESTS;
+const COUNTED: &str = "the kernel included";
+
+fn head(what: &str, each: &str) {
+    println!();
     println!(
-        "{name:<12} {outstanding:>11} {REQUESTS:>9} {:>11}.{:02} {:>12}.{}",
+        "{:<12} {:>11} {what:>9} {:>14} {:>14}",
+        "", "outstanding", "system calls", "instructions"
+    );
+    println!(
+        "{:<12} {:>11} {:>9} {:>14} {:>14}",
+        "",
+        "",
+        "",
+        format!("a {each}"),
+        format!("a {each}")
+    );
+}
+
+fn row(name: &str, outstanding: u64, requests: u64, system_calls: u64, instructions: u64) {
+    let hundredths = system_calls * 100 / requests;
+    let tenths = instructions * 10 / requests;
+    println!(
+        "{name:<12} {outstanding:>11} {requests:>9} {:>11}.{:02} {:>12}.{}",
         hundredths / 100,
         hundredths % 100,
         tenths / 10,

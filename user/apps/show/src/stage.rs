@@ -22,6 +22,10 @@ pub enum Wrong {
     Kernel(Error),
     /// There is no capability to a service.
     Grant(GrantError),
+    /// The kernel's lane cannot be used as it should be.
+    Lane,
+    /// More was recorded than was kept.
+    Lost,
     /// One of the two synchronous processes failed.
     Synchronous,
     /// A process said this out of turn.
@@ -60,8 +64,10 @@ impl fmt::Display for Wrong {
         match self {
             Wrong::Memory(error) => error.fmt(f),
             Wrong::Start(error) => write!(f, "a process could not be started: {error}"),
-            Wrong::Kernel(error) => write!(f, "the kernel refuses: {error:?}"),
+            Wrong::Kernel(error) => write!(f, "the kernel refuses: {error}"),
             Wrong::Grant(error) => error.fmt(f),
+            Wrong::Lane => f.write_str("the kernel's lane cannot be used as it should be"),
+            Wrong::Lost => f.write_str("events were lost, so that not all are counted"),
             Wrong::Synchronous => f.write_str("a synchronous process failed"),
             Wrong::Said(who, what) => write!(f, "process {who} said {what:#x} out of turn"),
             Wrong::Ended(who, End::Exit(code)) => write!(f, "process {who} ended with code {code}"),
