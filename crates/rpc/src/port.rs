@@ -64,12 +64,7 @@ impl<P: Platform> Ports<P> {
         self.by_number.get(index as usize)?.as_deref()
     }
 
-    /// All that there are.
-    pub(crate) fn each(&self) -> impl Iterator<Item = &Port<P>> {
-        self.by_number.iter().filter_map(Option::as_deref)
-    }
-
-    /// The same, but for connection `index` (taken modulo [`MAX_CONNECTIONS`]), which is `port` from now on; returns what it was.
+    /// Makes `port` the one of connection `index` (taken modulo [`MAX_CONNECTIONS`]), and returns what it was.
     pub(crate) fn set(&mut self, index: u32, port: Option<Rc<Port<P>>>) -> Option<Rc<Port<P>>> {
         let before =
             core::mem::replace(&mut self.by_number[index as usize % MAX_CONNECTIONS], port);

@@ -98,7 +98,7 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     fn has_piled_up(&self, held: &Rc<Ports<P>>, messages: u32) -> bool {
-        held.each().any(|port| {
+        self.bound(held).any(|port| {
             let link = &port.connection.link;
             let requests = port.server().is_some() && link.requests_in.is_published(messages);
             requests || (port.connection.credits() != 0 && link.answers_in().is_published(messages))
@@ -153,11 +153,11 @@ impl<P: Platform> Source for Inner<P> {
         {
             return true;
         }
-        held.each().any(Port::has_message)
+        self.bound(held).any(Port::has_message)
     }
 
     fn woken(&self, held: &Rc<Ports<P>>) {
-        for port in held.each() {
+        for port in self.bound(held) {
             port.connection.link.set_want_space(false);
         }
         self.scan.look_at_all();
@@ -165,6 +165,12 @@ impl<P: Platform> Source for Inner<P> {
 }
 
 impl<P: Platform> Inner<P> {
+    /// The ports that are in the scan. Cheaper than all places of `held` where few are taken, and these are looked at around each sleep.
+    #[inline]
+    fn bound<'h>(&self, held: &'h Ports<P>) -> impl Iterator<Item = &'h Port<P>> {
+        bits(self.scan.bound()).filter_map(|index| held.get(index))
+    }
+
     /// Drains the only connection that the hint tells of, if it is in use and tells of one.
     #[inline(always)]
     fn drain_hinted(&self, held: &Ports<P>, turn: InTurn<'_>) -> Option<u32> {
