@@ -17,8 +17,8 @@ use baton_sync::Ordering;
 use core::cell::Cell;
 use core::marker::PhantomData;
 
-/// A process of Baton or seL4, below one executor, with publication `U`. One core: publishing in a word beside the lane costs the
-/// fewest instructions.
+/// A process of Baton or seL4, below one executor, with publication `U`: as the kernel's lanes, by a word beside the lane, where nothing else
+/// is said (ADR 0020).
 pub struct User<U: Publication = TailWord> {
     notification: Notification,
     broker: Endpoint,
