@@ -10,9 +10,9 @@ pub const HELP: &str = "\
 cargo xtask COMMAND
 
 Commands:
-  run                     Boot Baton's kernel in QEMU with a service and its clients: a table of what a request takes,
-                          synchronously and by inboxes, and in target/run a trace for ui.perfetto.dev and a
-                          picture of one request. Takes the options of `image`, too.
+  run                     Boot Baton's kernel in QEMU, first with a table of what a request takes, synchronously and by
+                          inboxes, then with a key-value service and its clients. Leaves in target/run traces for
+                          ui.perfetto.dev and pictures of a request. Takes the options of `image`, too.
   run ROOT_TASK           Boot it with this root task: an ELF file, or the name of one in user/apps, such as `demo`,
                           which starts two processes, lets them talk, catches a fault and powers off.
   run linux [-- ARGS]     Build and run the demo on Linux: a key-value service and its clients, each a process

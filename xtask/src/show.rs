@@ -13,7 +13,7 @@ use crate::image;
 use crate::kernel::Flavour;
 use crate::process::{Workspace, capture_until, run, run_and_keep, run_until};
 use crate::qemu::{MEMORY_MIB, Machine};
-use crate::user::{SHOW, image_of};
+use crate::user::{App, SHOW, STORE, image_of};
 
 /// Its processes read the counter of instructions, which repeats only so.
 const MACHINE: Machine = Machine {
@@ -21,6 +21,8 @@ const MACHINE: Machine = Machine {
     count_instructions: true,
     wait_for_debugger: false,
 };
+/// What is shown, and the file that its trace goes to.
+const SHOWN: [(App<'_>, &str); 2] = [(SHOW, "qemu.json"), (STORE, "store.json")];
 /// Where the files go, in the target directory.
 const DIR: &str = "run";
 
@@ -45,20 +47,22 @@ pub fn linux(workspace: &Workspace, args: &[String]) -> Result<(), Error> {
     run(&mut command)
 }
 
-/// Boots the root task that shows what a request takes, on Baton's kernel or that of the options; from what its processes print of
-/// their traces, makes a file for Perfetto and a picture.
+/// Boots the root task that shows what a request takes, and then one with real services and clients, on Baton's kernel or that of the
+/// options; from what their processes print of their traces, makes a file for Perfetto and a picture of each.
 ///
 /// # Errors
 /// That something does not build, that something went wrong in the machine, or that there is no trace.
 pub fn qemu(workspace: &Workspace, options: &image::Options) -> Result<(), Error> {
-    let options = image::Options {
-        root_task: PathBuf::from(SHOW.0),
-        ..options.clone()
-    };
-    let image = image::make(workspace, &options)?;
-    let is_of_trace = |line: &str| line.contains(baton_trace::MARK);
-    let lines = run_and_keep(&mut MACHINE.boot(&image)?, is_of_trace)?;
-    write(&lines, &output(workspace, "qemu.json")?)
+    for (app, file) in SHOWN {
+        let options = image::Options {
+            root_task: PathBuf::from(app.0),
+            ..options.clone()
+        };
+        let image = image::make(workspace, &options)?;
+        let lines = run_and_keep(&mut MACHINE.boot(&image)?, is_of_trace)?;
+        write(&lines, &output(workspace, file)?)?;
+    }
+    Ok(())
 }
 
 /// Sees whether [`qemu`] goes well, for the tests: all processes end well, and their traces can be joined to a file that keeps the
@@ -72,22 +76,32 @@ pub fn comes_through(
     deadline: Instant,
     limit_s: u64,
 ) -> Result<(), Error> {
-    let (image, _) = image_of(workspace, bare, SHOW, Flavour::Release)?;
-    let console = capture_until(&mut MACHINE.boot(&image)?, deadline, limit_s)?;
-    let trace = output(workspace, "qemu.json")?;
-    write(&console, &trace)?;
-    let rules = [
-        "test",
-        "--package",
-        "baton-timeline",
-        "--test",
-        "file",
-        "--",
-        "--ignored",
-        "--nocapture",
-    ];
-    let mut check = workspace.cargo(rules);
-    run_until(check.env("BATON_TRACE_FILE", &trace), deadline, limit_s)
+    for (app, file) in SHOWN {
+        let (image, _) = image_of(workspace, bare, app, Flavour::Release)?;
+        let console = capture_until(&mut MACHINE.boot(&image)?, deadline, limit_s)?;
+        let others: Vec<&str> = console.lines().filter(|line| !is_of_trace(line)).collect();
+        println!("{}", others.join("\n"));
+        let trace = output(workspace, file)?;
+        write(&console, &trace)?;
+        let rules = [
+            "test",
+            "--package",
+            "baton-timeline",
+            "--test",
+            "file",
+            "--",
+            "--ignored",
+            "--nocapture",
+        ];
+        let mut check = workspace.cargo(rules);
+        run_until(check.env("BATON_TRACE_FILE", &trace), deadline, limit_s)?;
+    }
+    Ok(())
+}
+
+/// Whether a line of the console belongs to a trace, and so is not for people.
+fn is_of_trace(line: &str) -> bool {
+    line.contains(baton_trace::MARK)
 }
 
 /// Joins the recordings in these lines, and writes the trace to that file and the picture beside it.

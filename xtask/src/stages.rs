@@ -291,7 +291,6 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
     for (app, flavour) in [
         (user::CONNECT, Flavour::Release),
         (user::CONNECT, Flavour::Debug),
-        (user::STORE, Flavour::Release),
         (user::LANES, Flavour::Release),
         (user::LANES, Flavour::Debug),
     ] {

@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod corpus;
+mod recording;
 mod roles;
 #[path = "../../store/src/shared.rs"]
 #[allow(dead_code, reason = "the root task uses the rest")]

@@ -1,7 +1,9 @@
 //! What a process can be told to do.
 
 use crate::corpus;
+use crate::recording;
 use crate::shared::{CLIENTS, role, said};
+use alloc::format;
 use alloc::rc::Rc;
 use baton_kv::board::Scoreboard;
 use baton_kv::client::{BULK_BYTES, Client, PIECE_BYTES, Plan, RESULT_BYTES};
@@ -36,7 +38,7 @@ pub fn run(info: &'static StartInfo) -> u64 {
             timers: 16,
             quantum: 64,
         },
-        ..NodeConfig::default()
+        trace_events: recording::EVENTS,
     };
     let node = match UserNode::start(info, config) {
         Ok(node) => node,
@@ -156,7 +158,9 @@ impl Process {
         let board = self.board_client();
         let store = Rc::new(KvServer(Store::default()));
         self.serve(store.clone(), OUTSTANDING.max(INDEX_CREDITS), BULK_BYTES);
+        recording::start(&self.handle, &board);
         self.until_done(&board);
+        recording::print(self.info, &self.handle, "store");
         println!("the store served {} requests", store.0.requests());
         0
     }
@@ -166,7 +170,9 @@ impl Process {
         let kv = self.connect(1, KvClient::<User>::INTERFACE, INDEX_CREDITS, BULK_BYTES);
         let index = Rc::new(IndexServer(IndexService::new(KvClient::new(kv))));
         self.serve(index.clone(), OUTSTANDING, BULK_BYTES);
+        recording::start(&self.handle, &board);
         self.until_done(&board);
+        recording::print(self.info, &self.handle, "index");
         println!("the index served {} requests", index.0.requests());
         0
     }
@@ -202,8 +208,13 @@ impl Process {
                 phase_ns: PHASE_NS,
             },
         });
+        recording::start(&self.handle, &client.board);
         match self.run(client.run::<Counted>()) {
-            Ok(()) => 0,
+            Ok(()) => {
+                let name = format!("client {number}");
+                recording::print(self.info, &self.handle, &name);
+                0
+            }
             Err((phase, error)) => panic!("in phase {}: {error}", phase.name()),
         }
     }

@@ -79,20 +79,22 @@ impl<'a> Run<'a> {
         let index = run.service(role::INDEX, 0, 32, &[board, store])?;
         for number in 0..CLIENTS {
             let arguments = [role::CLIENT, 0, number];
-            run.spawn(&arguments, 8, &[board, store, index])?;
+            run.spawn(arguments, 8, &[board, store, index])?;
         }
         Ok(run)
     }
 
     fn spawn(
         &mut self,
-        arguments: &[u64],
+        [role, service, argument]: [u64; 3],
         heap_mib: u64,
         services: &[ServiceNumber],
     ) -> Result<ProcessNumber, ()> {
         let grants = services.iter().map(|service| self.broker.grant(*service));
         let grants: Result<Vec<GrantNumber>, _> = grants.collect();
         let grants = grants.map_err(|error| println!("no capability to a service: {error}"))?;
+        let number = self.broker.next_process().get();
+        let arguments = &[role, service, argument, number.into()];
         let spawn = Spawn {
             elf: PROCESS,
             priority: 100,
@@ -118,7 +120,7 @@ impl<'a> Run<'a> {
     ) -> Result<ServiceNumber, ()> {
         let service = self.broker.add_service(self.broker.next_process());
         let arguments = [role, service.0.into(), argument];
-        let process = self.spawn(&arguments, heap_mib, services)?;
+        let process = self.spawn(arguments, heap_mib, services)?;
         match self.next() {
             Said::Word(who, said::READY) if who == process => Ok(service),
             other => {

@@ -5,7 +5,7 @@ pub const CLIENTS: u64 = 4;
 /// The client that is killed.
 pub const VICTIM: u64 = 3;
 
-/// What a process is to do: argument 0. Argument 1 is the number of the service that it serves.
+/// What a process is to do: argument 0. Argument 1 is the number of the service that it serves, argument 3 its own number.
 pub mod role {
     /// Gather what the others report, and keep them in step. Argument 2: the process number of client 0.
     pub const BOARD: u64 = 0;
