@@ -194,6 +194,31 @@ impl<W: fmt::Write> Array<'_, W> {
     }
 }
 
+/// Handlers that begin in a task in which another has begun and not replied, and those others. Of a correct process there are none; slices
+/// of a track must nest, so these are shown as short as other events are.
+fn crossing_handlers(process: &Process) -> BTreeSet<usize> {
+    let mut crossing = BTreeSet::new();
+    let mut serving: BTreeMap<u16, BTreeMap<(u16, u64), usize>> = BTreeMap::new();
+    for (at, (_, event)) in process.events.iter().enumerate() {
+        let request = (event.connection, event.token);
+        match event.step {
+            Step::Serve => {
+                let others = serving.entry(event.task).or_default();
+                if !others.is_empty() {
+                    crossing.extend(others.values());
+                    crossing.insert(at);
+                }
+                others.insert(request, at);
+            }
+            Step::Reply => serving.values_mut().for_each(|serving| {
+                serving.remove(&request);
+            }),
+            _ => {}
+        }
+    }
+    crossing
+}
+
 /// The number of a request in the file, from 1.
 fn number_of(index: usize) -> usize {
     index + 1
@@ -285,8 +310,8 @@ impl Timeline {
 
     fn slice(&self, process: u32, place: Place, thread: u32, end: Option<u64>) -> Slice {
         let start = self.time(place);
-        let next = self.next_time(place).unwrap_or(start + 1);
-        let end = end.unwrap_or_else(|| next.min(start + VISIBLE));
+        let next = self.next_time(place).unwrap_or(start.saturating_add(1));
+        let end = end.unwrap_or_else(|| next.min(start.saturating_add(VISIBLE)));
         Slice {
             process,
             thread,
@@ -314,6 +339,7 @@ impl Timeline {
             let name = track.name(process);
             array.name("thread_name", number, Some(track.thread()), &name)?;
         }
+        let crossing = crossing_handlers(process);
         for (at, (sequence, event)) in process.events.iter().enumerate() {
             let place = Place {
                 process: index,
@@ -321,7 +347,11 @@ impl Timeline {
             };
             let request = of_event.get(&place);
             let thread = Track::of(event).thread();
-            let slice = self.slice(number, place, thread, self.end(place, request));
+            let end = match crossing.contains(&at) {
+                true => None,
+                false => self.end(place, request),
+            };
+            let slice = self.slice(number, place, thread, end);
             let about = About {
                 timeline: self,
                 event,

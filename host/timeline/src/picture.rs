@@ -113,9 +113,13 @@ impl Timeline {
 
     /// From the first to the last event of a request.
     pub fn length(&self, request: &Request) -> u64 {
-        let mut times = request.points().map(|(_, place)| self.time(place));
-        let first = times.next().unwrap_or(0);
-        times.last().unwrap_or(first).saturating_sub(first)
+        self.span(request).map_or(0, |(start, end)| end - start)
+    }
+
+    /// When the first and the last event of a request happened; they need not be in the order of the steps.
+    fn span(&self, request: &Request) -> Option<(u64, u64)> {
+        let times = || request.points().map(|(_, place)| self.time(place));
+        Some((times().min()?, times().max()?))
     }
 
     /// Draws a request as an SVG.
@@ -128,7 +132,7 @@ impl Timeline {
     /// Whatever `out` says.
     pub fn write_picture(&self, request: &Request, out: &mut impl fmt::Write) -> fmt::Result {
         let places: Vec<(Point, Place)> = request.points().collect();
-        let (Some((_, first)), Some((_, last))) = (places.first(), places.last()) else {
+        let Some((start, end)) = self.span(request) else {
             return Ok(());
         };
         let mut lanes: Vec<usize> = Vec::new();
@@ -137,11 +141,10 @@ impl Timeline {
                 lanes.push(place.process);
             }
         }
-        let (start, end) = (self.time(*first), self.time(*last));
         let margin = ((end - start) / 20).max(1);
         let scale = Scale {
             start: start.saturating_sub(margin),
-            end: end + margin,
+            end: end.saturating_add(margin),
         };
         let scale_top = STEPS_TOP + STEP_LANE * lanes.len() as f64 + 50.0;
         let shown = self.shown(&lanes, scale);
@@ -155,7 +158,7 @@ impl Timeline {
              <text x=\"14\" y=\"28\" font-size=\"19\">One request, {} from call to resume</text>",
             Length(end - start, self.unit())
         )?;
-        self.write_steps(&places, &lanes, out)?;
+        self.write_steps(&places, &lanes, start, out)?;
         self.write_scale(request, &shown, scale, scale_top, out)?;
         out.write_str("</svg>\n")
     }
@@ -169,6 +172,7 @@ impl Timeline {
         &self,
         places: &[(Point, Place)],
         lanes: &[usize],
+        start: u64,
         out: &mut impl fmt::Write,
     ) -> fmt::Result {
         for (lane, process) in lanes.iter().enumerate() {
@@ -184,7 +188,6 @@ impl Timeline {
                 Escaped(self.name(*process)),
             )?;
         }
-        let start = places.first().map_or(0, |(_, place)| self.time(*place));
         let step = (RIGHT - LEFT) / places.len().max(1) as f64;
         let mut before: Option<(f64, f64)> = None;
         for (column, (point, place)) in places.iter().enumerate() {
@@ -303,10 +306,7 @@ impl Timeline {
             }
         }
         self.write_points(request, shown, scale, top, out)?;
-        let first = request
-            .points()
-            .next()
-            .map_or(0, |(_, place)| self.time(place));
+        let first = self.span(request).map_or(0, |(start, _)| start);
         let bottom = top + shown.len() as f64 * SCALE_LANE + 8.0;
         self.write_axis(scale, first, self.length(request), bottom, out)
     }
@@ -357,7 +357,10 @@ impl Timeline {
     ) -> fmt::Result {
         const MARKS: u64 = 5;
         for mark in 0..=MARKS {
-            let since = length * mark / MARKS;
+            // Of a length that leaves no room for the product, the marks stand a little to the left.
+            let since = length
+                .checked_mul(mark)
+                .map_or(length / MARKS * mark, |l| l / MARKS);
             let x = scale.x(first + since);
             writeln!(
                 out,

@@ -422,3 +422,86 @@ fn the_typical_request_is_complete_and_of_middling_length() {
     let only = process(1, "client", "0,2,0,server", "10,submit,0,1,a,0");
     assert!(self::timeline(&only).typical().is_none());
 }
+
+/// Numbers that repeat.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// Processes that record anything, at any times.
+fn nonsense(random: &mut Random, times: &[u64]) -> String {
+    let steps = [
+        "call",
+        "submit",
+        "ring",
+        "drain",
+        "serve",
+        "reply",
+        "drain_answer",
+        "resume",
+        "sleep",
+        "woken",
+        "bound",
+        "unbound",
+        "cancel",
+        "one_way",
+    ];
+    let mut text = String::new();
+    for number in 0..3 {
+        let mut time = 0_u64;
+        let events: Vec<String> = (0..random.below(40))
+            .map(|_| {
+                let step = steps[random.below(steps.len() as u64) as usize];
+                time = time.saturating_add(times[random.below(times.len() as u64) as usize]);
+                let mut small = || random.below(2);
+                format!("{time},{step},{},{},{},0", small(), small(), small())
+            })
+            .collect();
+        let peers = ["-,-", "kernel,kernel", "0,0", "0,1", "1,0", "1,1", "2,0"];
+        let mut peer = || peers[random.below(peers.len() as u64) as usize];
+        text += &format!("@trace begins,{number},ns,p{number}\n");
+        text += &format!("@trace connection,{number},0,{},\n", peer());
+        text += &format!("@trace connection,{number},1,{},\n", peer());
+        for (sequence, event) in events.iter().enumerate() {
+            text += &format!("@trace event,{number},{sequence},{event}\n");
+        }
+        text += &format!("@trace ends,{number},{}\n", events.len());
+    }
+    text
+}
+
+#[test]
+fn whatever_was_recorded_the_file_keeps_the_rules_and_has_every_event() {
+    let mut random = Random(0x5eed);
+    for _ in 0..300 {
+        let text = nonsense(&mut random, &[0, 1, 5, 700, 20_000]);
+        let timeline = timeline(&text);
+        let trace = check(&json(&timeline));
+        let events = text.matches("@trace event").count();
+        let kernel = |slice: &&rules::Slice| slice.name == "in the kernel";
+        let visits = trace.slices.iter().filter(kernel).count();
+        assert_eq!(trace.slices.len() - visits, events, "{text}");
+        for request in timeline.requests() {
+            picture(&timeline, request);
+        }
+    }
+}
+
+#[test]
+fn no_time_is_too_late() {
+    let mut random = Random(0x5eed);
+    for _ in 0..50 {
+        let timeline = timeline(&nonsense(&mut random, &[1, u64::MAX / 2, u64::MAX]));
+        json(&timeline);
+        for request in timeline.requests() {
+            picture(&timeline, request);
+        }
+    }
+}
