@@ -5,7 +5,7 @@
 
 use crate::answer::{Answer, AsyncError, LongAnswer};
 use alloc::vec::Vec;
-use baton_rpc::{Call, Client, Platform, SendError, Wire, WireReader, WireWriter};
+use baton_rpc::{BulkAnswer, Call, Client, Platform, SendError, Wire, WireReader, WireWriter};
 use baton_sel4::abi::baton::asynchronous::{self, method};
 use baton_sel4::abi::{Label, UserContext, context::USER_CONTEXT_WORDS};
 use baton_sel4::{
@@ -50,6 +50,13 @@ impl<const CAPS: usize, const WORDS: usize> Wire for Short<CAPS, WORDS> {
             words: <[u64; WORDS]>::get(from)?,
         })
     }
+}
+
+/// The words that came with an answer.
+fn words_of<P: Platform>(answer: &BulkAnswer<P, [u64; 5]>) -> Vec<u64> {
+    let bytes = answer.to_vec();
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
 /// An invocation that is under way. Dropping it lets the kernel perform it all the same, and drops the answer.
@@ -110,6 +117,33 @@ impl<P: Platform> Kernel<P> {
         words: &[u64],
     ) -> Result<LongAnswer, AsyncError> {
         let words = words.get(..120).unwrap_or(words);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let answer = self.call_long(cap, label, caps, &bytes).await?;
+        Ok(LongAnswer(words_of(&answer)))
+    }
+
+    /// The long form for a fixed number of words whose success has nothing to say: takes nothing from the heap then.
+    async fn invoke_fixed<const WORDS: usize>(
+        &self,
+        cap: CPtr,
+        label: Label,
+        caps: &[CPtr],
+        words: [u64; WORDS],
+    ) -> Result<(), AsyncError> {
+        let bytes = words.map(u64::to_le_bytes);
+        self.call_long(cap, label, caps, bytes.as_flattened())
+            .await?;
+        Ok(())
+    }
+
+    /// Sends the bytes of arguments along, with up to three capabilities, and waits for what is no error.
+    async fn call_long(
+        &self,
+        cap: CPtr,
+        label: Label,
+        caps: &[CPtr],
+        bytes: &[u8],
+    ) -> Result<BulkAnswer<P, [u64; 5]>, AsyncError> {
         let caps = caps.get(..3).unwrap_or(caps);
         let mut message = [cap, 0, 0, 0];
         let [_, extra @ ..] = &mut message;
@@ -117,22 +151,22 @@ impl<P: Platform> Kernel<P> {
             .iter_mut()
             .zip(caps)
             .for_each(|(to, &from)| *to = from);
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut buffer = self.0.buffer().await.map_err(AsyncError::Lane)?;
-        if buffer.write(&bytes).is_err() {
+        if buffer.write(bytes).is_err() {
             return Err(AsyncError::TooLong { bytes: bytes.len() });
         }
         let method = method(label.number(), caps.len() as u64, true);
         let call = self.0.call_bulk::<_, [u64; 5]>(method, message, buffer);
         let answer = call.await.map_err(AsyncError::Lane)?;
-        let bytes = answer.to_vec();
-        let (words, _) = bytes.as_chunks::<8>();
-        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let [label, ..] = answer.value;
+        if label == 0 {
+            return Ok(answer);
+        }
+        let words = words_of(&answer);
         let word = |index| words.get(index).copied().unwrap_or(0);
         match Error::from_reply(label, word) {
             Some(error) => Err(AsyncError::Kernel(error)),
-            None => Ok(LongAnswer(words)),
+            None => Ok(answer),
         }
     }
 
@@ -293,9 +327,7 @@ impl<P: Platform> Kernel<P> {
             count,
         ];
         let (label, caps) = (Label::UntypedRetype, [node.root.cptr()]);
-        self.invoke_long(untyped.cptr(), label, &caps, &words)
-            .await?;
-        Ok(())
+        self.invoke_fixed(untyped.cptr(), label, &caps, words).await
     }
 
     // -- Capabilities ----------------------------------------------------------------------------------------------
@@ -336,9 +368,8 @@ impl<P: Platform> Kernel<P> {
     pub async fn copy(&self, from: Slot, to: Slot, rights: CapRights) -> Result<(), AsyncError> {
         let words = [to.index, to.depth, from.index, from.depth, rights.word()];
         let caps = [from.root.cptr()];
-        self.invoke_long(to.root.cptr(), Label::CNodeCopy, &caps, &words)
-            .await?;
-        Ok(())
+        self.invoke_fixed(to.root.cptr(), Label::CNodeCopy, &caps, words)
+            .await
     }
 
     /// As [`Kernel::copy`], with a badge or guard.
@@ -361,9 +392,8 @@ impl<P: Platform> Kernel<P> {
             data,
         ];
         let caps = [from.root.cptr()];
-        self.invoke_long(to.root.cptr(), Label::CNodeMint, &caps, &words)
-            .await?;
-        Ok(())
+        self.invoke_fixed(to.root.cptr(), Label::CNodeMint, &caps, words)
+            .await
     }
 
     // -- Interrupts ------------------------------------------------------------------------------------------------
