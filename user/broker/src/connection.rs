@@ -11,6 +11,7 @@
 use crate::process::{ProcessNumber, Record};
 use crate::store::Store;
 use crate::{Broker, GrantNumber};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use baton_inbox::RegionLayout;
 use baton_platform::ServiceNumber;
@@ -141,6 +142,7 @@ impl Broker {
         server: ProcessNumber,
         terms: &Terms,
     ) -> Result<u32, Refusal> {
+        let maps = self.services.get(&service.0).is_some_and(|it| it.maps);
         let layouts = terms.layouts().map_err(|_| Refusal::TooMuch)?;
         let layouts = [layouts.0, layouts.1];
         let pages = [pages(&layouts[CLIENT]), pages(&layouts[SERVER])];
@@ -188,7 +190,12 @@ impl Broker {
                 return Err(Refusal::Exhausted);
             }
         };
-        if self.map_connection(&connection, &layouts).is_err() {
+        let mapped = self.map_connection(&connection, &layouts);
+        let mapped = mapped.and_then(|()| match maps {
+            true => self.lend_space(&connection),
+            false => Ok(()),
+        });
+        if mapped.is_err() {
             self.dismantle(connection);
             return Err(Refusal::Exhausted);
         }
@@ -301,20 +308,20 @@ impl Broker {
             for page in 0..writer.pages {
                 let written = connection.written(side, page);
                 let at = space::outgoing(writer.index.into()) + (page << PAGE_BITS);
-                let record = living(processes, writer.process)?;
+                let record = living_mut(processes, writer.process)?;
                 map_slot(store, record, written, at, CapRights::READ_WRITE)?;
                 let read = connection.read(side, page);
                 read.copy_from(written, CapRights::READ)?;
                 let at = space::incoming(reader.index.into()) + (page << PAGE_BITS);
-                let record = living(processes, reader.process)?;
+                let record = living_mut(processes, reader.process)?;
                 map_slot(store, record, read, at, CapRights::READ)?;
             }
             let (own, peer) = (writer, reader);
-            let record = living(processes, peer.process)?;
+            let record = living_mut(processes, peer.process)?;
             let pages = [record.state, record.hint].map(|page| store.allocator.place(page));
             let bell = store.allocator.place(record.notification);
             let rights = [CapRights::READ, CapRights::READ_WRITE];
-            let record = living(processes, own.process)?;
+            let record = living_mut(processes, own.process)?;
             let slots_and_pages = connection.words(side).into_iter().zip(pages);
             let places = rights.into_iter().zip(word_addresses(own.index));
             for ((slot, page), (rights, at)) in slots_and_pages.zip(places) {
@@ -327,14 +334,26 @@ impl Broker {
         Ok(())
     }
 
+    /// Gives the server the client's address space, as long as the connection stands.
+    fn lend_space(&self, connection: &Connection) -> Result<(), MapError> {
+        let [client, server] = connection.sides;
+        let space = living(&self.processes, client.process)?
+            .process
+            .vspace
+            .root();
+        let record = living(&self.processes, server.process)?;
+        let from = self.store.allocator.place(space);
+        space_slot(record, server.index).copy_from(from, CapRights::ALL)?;
+        Ok(())
+    }
+
     /// Takes a connection apart that both sides have let go of, or never had.
     fn dismantle(&mut self, connection: Connection) {
         for side in connection.sides {
             if let Some(record) = self.processes.get_mut(&side.process.0)
                 && !side.released
             {
-                // Empty if it was taken back, or never given.
-                let _ = bell_slot(record, side.index).delete();
+                take_back(record, side.index);
                 record.taken &= !(1 << side.index);
             }
         }
@@ -384,7 +403,7 @@ impl Broker {
         };
         // First, so that whoever sees zeros also sees why.
         record.note(index, id.0, state::ENDED, None);
-        let _ = bell_slot(record, index).delete();
+        take_back(record, index);
         let first = space::outgoing(index.into());
         let own = (0..pages).map(|page| {
             let address = first + (page << PAGE_BITS);
@@ -533,17 +552,34 @@ impl Broker {
     }
 }
 
-fn living(
-    processes: &mut alloc::collections::BTreeMap<u32, Record>,
+const MISSING: MapError = MapError::Kernel(Error::InvalidCapability { capability: 0 });
+
+fn living(processes: &BTreeMap<u32, Record>, process: ProcessNumber) -> Result<&Record, MapError> {
+    processes.get(&process.0).ok_or(MISSING)
+}
+
+fn living_mut(
+    processes: &mut BTreeMap<u32, Record>,
     process: ProcessNumber,
 ) -> Result<&mut Record, MapError> {
-    let missing = MapError::Kernel(Error::InvalidCapability { capability: 0 });
-    processes.get_mut(&process.0).ok_or(missing)
+    processes.get_mut(&process.0).ok_or(MISSING)
 }
 
 /// Where the capability is by which a process rings the peer of its connection `index`.
 fn bell_slot(record: &Record, index: u32) -> Slot {
     record.process.slot(slots::BELLS + u64::from(index))
+}
+
+/// Where a memory server has the address space of the client of its connection `index`.
+fn space_slot(record: &Record, index: u32) -> Slot {
+    record.process.slot(slots::SPACES + u64::from(index))
+}
+
+/// Takes from a process what it has of connection `index` beside its mappings.
+fn take_back(record: &Record, index: u32) {
+    // Both are empty if they were taken back, or never given.
+    let _ = bell_slot(record, index).delete();
+    let _ = space_slot(record, index).delete();
 }
 
 /// Unmaps what is at `address` by the capability in `slot`, and maps the process's page of zeros there instead.

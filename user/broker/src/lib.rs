@@ -31,7 +31,7 @@ mod requests;
 mod store;
 
 pub use alarm::{AlarmClock, AlarmError};
-pub use process::{End, ProcessNumber, Spawn};
+pub use process::{End, Extras, ProcessNumber, Spawn};
 
 use crate::connection::{Connection, Id};
 use crate::process::Record;
@@ -65,6 +65,8 @@ pub struct GrantNumber(pub(crate) u32);
 
 struct Service {
     owner: ProcessNumber,
+    /// Whether its process is given the address spaces of its clients.
+    maps: bool,
     /// What its process grants, once it has said so.
     terms: Option<Terms>,
 }
@@ -203,8 +205,23 @@ impl Broker {
 
     /// Makes a service that `owner`, which need not run yet, may serve; see [`ProcessNumber::next`].
     pub fn add_service(&mut self, owner: ProcessNumber) -> ServiceNumber {
+        self.add(owner, false)
+    }
+
+    /// As [`Broker::add_service`], of a memory server: as long as a client is connected, `owner` has the capability to the client's
+    /// address space ([`slots::SPACES`](baton_platform::protocol::slots::SPACES)) and can map there what it likes. Who grants such a
+    /// service to a process entrusts the process's memory to the server.
+    pub fn add_memory_service(&mut self, owner: ProcessNumber) -> ServiceNumber {
+        self.add(owner, true)
+    }
+
+    fn add(&mut self, owner: ProcessNumber, maps: bool) -> ServiceNumber {
         self.last_service += 1;
-        let service = Service { owner, terms: None };
+        let service = Service {
+            owner,
+            maps,
+            terms: None,
+        };
         self.services.insert(self.last_service, service);
         ServiceNumber(self.last_service)
     }

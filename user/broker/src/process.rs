@@ -57,6 +57,24 @@ pub struct Spawn<'a> {
     pub grants: &'a [GrantNumber],
 }
 
+/// What a process gets beyond what all get.
+#[derive(Clone, Copy, Debug)]
+pub struct Extras<'a> {
+    /// Slots of its capability space (count, log2): at least [`slots::SIZE_BITS`].
+    pub cnode_size_bits: u64,
+    /// Capabilities for it, in the slots behind its capabilities to services.
+    pub gifts: &'a [Gift],
+}
+
+impl Default for Extras<'_> {
+    fn default() -> Self {
+        Extras {
+            cnode_size_bits: slots::SIZE_BITS,
+            gifts: &[],
+        }
+    }
+}
+
 /// Bytes that a process needs beside its heap (log2): its image, page tables, and the like.
 const IMAGE_BITS: u64 = 22;
 
@@ -148,8 +166,20 @@ impl Broker {
     /// # Errors
     /// That the program is none, a grant was revoked, memory or slots are used up, or the kernel refuses. Nothing is left of it then.
     pub fn spawn(&mut self, spawn: &Spawn<'_>) -> Result<ProcessNumber, SpawnError> {
+        self.spawn_with(spawn, &Extras::default())
+    }
+
+    /// As [`Broker::spawn`], with more.
+    ///
+    /// # Errors
+    /// As [`Broker::spawn`].
+    pub fn spawn_with(
+        &mut self,
+        spawn: &Spawn<'_>,
+        extras: &Extras<'_>,
+    ) -> Result<ProcessNumber, SpawnError> {
         let number = self.next_process();
-        let record = self.make(number, spawn)?;
+        let record = self.make(number, spawn, extras)?;
         let process = record.process;
         self.last_process = number.0;
         self.processes.insert(number.0, record);
@@ -165,7 +195,12 @@ impl Broker {
         self.bury(process)
     }
 
-    fn make(&mut self, number: ProcessNumber, spawn: &Spawn<'_>) -> Result<Record, SpawnError> {
+    fn make(
+        &mut self,
+        number: ProcessNumber,
+        spawn: &Spawn<'_>,
+        extras: &Extras<'_>,
+    ) -> Result<Record, SpawnError> {
         let bytes = (1 << IMAGE_BITS) + spawn.heap_bytes.next_multiple_of(1 << 21);
         let arena_bits = u64::from(bytes.next_power_of_two().ilog2());
         let master = self.store.slot()?;
@@ -177,7 +212,7 @@ impl Broker {
             }
         };
         let mut holder = Some(arena);
-        let made = self.make_of(&mut holder, arena_bits, master, number, spawn);
+        let made = self.make_of(&mut holder, arena_bits, master, number, spawn, extras);
         if made.is_err() {
             if let Some(arena) = holder {
                 self.store.give_arena(arena_bits, arena);
@@ -195,6 +230,7 @@ impl Broker {
         master: CPtr,
         number: ProcessNumber,
         spawn: &Spawn<'_>,
+        extras: &Extras<'_>,
     ) -> Result<Record, SpawnError> {
         let arena = holder.as_mut().ok_or(Exhausted::Slots)?;
         let listener = self.store.allocator.place(self.listener);
@@ -208,7 +244,7 @@ impl Broker {
             authority: self.authority,
             priority: spawn.priority,
             asid_pool: self.asid_pool,
-            cnode_size_bits: slots::SIZE_BITS,
+            cnode_size_bits: extras.cnode_size_bits.max(slots::SIZE_BITS),
             stack_pages: spawn.stack_pages,
             heap_bytes: spawn.heap_bytes,
             timebase_hz: self.timebase_hz,
@@ -231,6 +267,9 @@ impl Broker {
             let master = grant.map_or(0, |grant| grant.master);
             let from = self.store.allocator.cnode().slot(master);
             process.give(slot, &gift(from, CapRights::NONE))?;
+        }
+        for (slot, gift) in (slots::SERVICES + spawn.grants.len() as u64..).zip(extras.gifts) {
+            process.give(slot, gift)?;
         }
         let [state, hint, zeros, notices] = [(); 4].map(|()| arena.make::<Page>());
         let (state, hint, zeros, notices) = (state?, hint?, zeros?, notices?);

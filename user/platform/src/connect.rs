@@ -2,7 +2,7 @@
 
 use crate::memory::{Lease, read_only, writable};
 use crate::notices::{Noticed, Notices};
-use crate::platform::SignalBell;
+use crate::platform::{SignalBell, UserBell};
 use crate::protocol::{CONNECT, Entry, Refusal, SERVE, Terms, slots, space};
 use alloc::sync::Arc;
 use baton_inbox::layout::STATE_WORDS;
@@ -245,7 +245,7 @@ pub(crate) fn parts(
     notices: &Notices,
     index: usize,
     noticed: &Noticed,
-) -> Result<LinkParts<SignalBell>, LayoutError> {
+) -> Result<LinkParts<UserBell>, LayoutError> {
     let entry: &Entry = &noticed.entry;
     let (out_layout, in_layout) = entry.layouts()?;
     let number = index as u64;
@@ -270,7 +270,11 @@ pub(crate) fn parts(
         peer_state: peer_state.word(0).map_err(whole)?,
         peer_hint: peer_hint.word(0).map_err(whole)?,
         peer_index: entry.peer_index,
-        bell: SignalBell::of_connection(bell, notices.state_word(index), noticed.generation),
+        bell: UserBell::Process(SignalBell::of_connection(
+            bell,
+            notices.state_word(index),
+            noticed.generation,
+        )),
         credits: entry.credits,
         granted: entry.granted,
     })

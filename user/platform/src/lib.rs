@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Invariants:
-//! - nothing here uses a call that seL4 does not have;
+//! - nothing here uses a call that seL4 does not have, but after [`UserHandle::bind_kernel`];
 //! - a process waits for nobody but its broker, which answers at once, and for its own notification;
 //! - mappings of a connection are given back after the last reference to them is gone.
 //!
@@ -24,6 +24,7 @@ extern crate alloc;
 
 mod clock;
 pub mod connect;
+pub mod kernel;
 mod memory;
 pub mod node;
 mod notices;
@@ -32,5 +33,6 @@ pub mod protocol;
 
 pub use clock::{now_instructions, now_ticks};
 pub use connect::{ConnectError, Grants, ServeError, ServiceCap, ServiceNumber, Wants};
+pub use kernel::{BindKernelError, LaneMemory};
 pub use node::{NodeConfig, PeerInfo, StartNodeError, UserHandle, UserNode};
-pub use platform::{SignalBell, User};
+pub use platform::{SignalBell, User, UserBell};

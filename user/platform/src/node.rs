@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::connect::{self, ConnectError, Grants, ServeError, ServiceCap, ServiceNumber, Wants};
 use crate::memory::writable;
 use crate::notices::{Noticed, Notices};
-use crate::platform::{SignalBell, User};
+use crate::platform::{User, UserBell};
 use crate::protocol::{END, space};
 use alloc::format;
 use alloc::rc::Rc;
@@ -85,10 +85,12 @@ impl core::error::Error for StartNodeError {}
 pub struct PeerInfo {
     /// The number of its process.
     pub process: u32,
+    /// The connection's number in this process's inbox.
+    pub index: u32,
 }
 
 /// Binds a client that has come, and tells the service of it.
-type Bind<U> = dyn Fn(&NodeHandle<User<U>>, LinkParts<SignalBell>, Binding, PeerInfo) -> Bound<U>;
+type Bind<U> = dyn Fn(&NodeHandle<User<U>>, LinkParts<UserBell>, Binding, PeerInfo) -> Bound<U>;
 type Bound<U> = Result<Client<User<U>>, BindError>;
 
 struct Offer<U: Publication> {
@@ -273,13 +275,33 @@ impl<U: Publication> UserHandle<U> {
         band: Band,
         connected: impl Fn(Client<User<U>>, PeerInfo) + 'static,
     ) -> Result<(), ServeError> {
+        let make = move |_| service.clone();
+        self.serve_each(number, make, grants, band, move |client, peer, _| {
+            connected(client, peer)
+        })
+    }
+
+    /// As [`UserHandle::serve_and_call`], with a service that `make` makes for each client: for services that must know who calls.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`].
+    pub fn serve_each<S: Service<User<U>>>(
+        &self,
+        number: ServiceNumber,
+        make: impl Fn(PeerInfo) -> Rc<S> + 'static,
+        grants: &Grants,
+        band: Band,
+        connected: impl Fn(Client<User<U>>, PeerInfo, Rc<S>) + 'static,
+    ) -> Result<(), ServeError> {
         let inner = &self.0;
         if inner.ended.get() {
             return Err(ServeError::Ended);
         }
         let bind: Rc<Bind<U>> = Rc::new(move |node, parts, binding, peer| {
+            let service = make(peer);
             let client = node.bind(parts, binding, service.clone())?;
-            connected(client.clone(), peer);
+            connected(client.clone(), peer, service);
             Ok(client)
         });
         let offer = Offer {
@@ -341,7 +363,7 @@ impl<U: Publication> UserHandle<U> {
         interface: Interface,
         back_interface: u64,
         wants: &Wants,
-        bind: impl FnOnce(&NodeHandle<User<U>>, LinkParts<SignalBell>, Binding) -> Bound<U>,
+        bind: impl FnOnce(&NodeHandle<User<U>>, LinkParts<UserBell>, Binding) -> Bound<U>,
     ) -> Result<Client<User<U>>, ConnectError> {
         let inner = &self.0;
         if inner.ended.get() {
@@ -487,13 +509,14 @@ impl<U: Publication> Inner<U> {
         index: usize,
         noticed: &Noticed,
         band: Band,
-        bind: impl FnOnce(&NodeHandle<User<U>>, LinkParts<SignalBell>, Binding) -> Bound<U>,
+        bind: impl FnOnce(&NodeHandle<User<U>>, LinkParts<UserBell>, Binding) -> Bound<U>,
     ) -> Result<Client<User<U>>, ConnectError> {
         if let Some(seen) = self.seen.borrow_mut().get_mut(index) {
             *seen = noticed.generation;
         }
         let info = PeerInfo {
             process: noticed.entry.peer,
+            index: index as u32,
         };
         let binding = Binding {
             index: Some(index as u32),
@@ -577,6 +600,7 @@ impl<U: Publication> Inner<U> {
         };
         let info = PeerInfo {
             process: noticed.entry.peer,
+            index: index as u32,
         };
         let bound = self.bind(index, noticed, band, |node, parts, binding| {
             bind(node, parts, binding, info)

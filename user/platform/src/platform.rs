@@ -9,8 +9,8 @@ use crate::protocol::{ALARM, slots, state};
 use alloc::rc::Rc;
 use baton_inbox::{Bell, Platform, Publication, TailWord};
 use baton_sel4::{
-    Capability, Endpoint, Message, Notification, nb_send, set_thread_local_word, thread_local_word,
-    yield_now,
+    Capability, Endpoint, Message, Notification, doorbell, nb_send, park, set_thread_local_word,
+    thread_local_word, yield_now,
 };
 use baton_shm::ReadWord;
 use baton_sync::Ordering;
@@ -28,6 +28,8 @@ pub struct User<U: Publication = TailWord> {
     alarm_ticks: Cell<u64>,
     /// Whether the broker has a clock that can raise alarms, as far as is known.
     has_alarms: Cell<bool>,
+    /// Whether the thread has a kernel lane, which is drained before it sleeps.
+    has_lane: Cell<bool>,
     publication: PhantomData<U>,
 }
 
@@ -53,15 +55,33 @@ impl SignalBell {
     }
 }
 
-impl Bell for SignalBell {
+/// Whom a connection's bell wakes.
+#[derive(Clone, Debug)]
+pub enum UserBell {
+    /// Another process.
+    Process(SignalBell),
+    /// The kernel: it performs what is in the calling thread's lane.
+    Kernel,
+}
+
+impl Bell for UserBell {
     fn ring(&self) {
-        // Not `signal`: where the broker has taken the capability back already, that would be a fault, and this is nothing.
-        nb_send(self.notification.cptr(), &Message::new(0, &[]));
+        match self {
+            // Not `signal`: where the broker has taken the capability back already, that would be a fault, and this is nothing.
+            UserBell::Process(bell) => nb_send(bell.notification.cptr(), &Message::new(0, &[])),
+            UserBell::Kernel => {
+                // A lane that is quarantined says so in its flags.
+                doorbell();
+            }
+        }
     }
 
     fn is_cut(&self) -> bool {
+        let UserBell::Process(SignalBell { stands, .. }) = self else {
+            return false;
+        };
         // Acquire: pairs with the broker's system calls between its store here and its changes of the connection's memory.
-        let stands = self.stands.as_ref();
+        let stands = stands.as_ref();
         stands.is_some_and(|(word, stands)| word.load(Ordering::Acquire) != *stands)
     }
 }
@@ -75,7 +95,22 @@ impl<U: Publication> User<U> {
             notices,
             alarm_ticks: Cell::new(0),
             has_alarms: Cell::new(true),
+            has_lane: Cell::new(false),
             publication: PhantomData,
+        }
+    }
+
+    /// Sleeps with `Park` from now on: the thread has got a kernel lane.
+    pub(crate) fn use_lane(&self) {
+        self.has_lane.set(true);
+    }
+
+    /// Waits for a signal, or for answers of the kernel.
+    fn sleep(&self) {
+        if self.has_lane.get() {
+            park(self.notification);
+        } else {
+            self.notification.wait();
         }
     }
 
@@ -91,7 +126,7 @@ impl<U: Publication> User<U> {
             self.alarm_ticks.set(ticks);
         }
         if self.has_alarms.get() {
-            self.notification.wait();
+            self.sleep();
             if self.now_ns() >= deadline_ns {
                 // It has gone off, or will for nothing.
                 self.alarm_ticks.set(0);
@@ -106,23 +141,21 @@ impl<U: Publication> User<U> {
 }
 
 impl<U: Publication> Platform for User<U> {
-    type Bell = SignalBell;
+    type Bell = UserBell;
     type Publication = U;
 
     fn wait(&self, deadline_ns: Option<u64>) {
         match deadline_ns {
             Some(deadline_ns) => self.wait_until(deadline_ns),
-            None => {
-                self.notification.wait();
-            }
+            None => self.sleep(),
         }
     }
 
-    fn own_bell(&self) -> SignalBell {
-        SignalBell {
+    fn own_bell(&self) -> UserBell {
+        UserBell::Process(SignalBell {
             notification: self.notification,
             stands: None,
-        }
+        })
     }
 
     fn now_ns(&self) -> u64 {

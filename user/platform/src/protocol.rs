@@ -129,6 +129,8 @@ pub mod slots {
     pub const SERVICES: u64 = GIVEN + 1;
     /// The bell of connection 0; those of the others follow.
     pub const BELLS: u64 = 128;
+    /// In a process that is given its clients' address spaces, that of the client of connection 0; those of the others follow.
+    pub const SPACES: u64 = BELLS + baton_inbox::MAX_CONNECTIONS as u64;
     /// Slots of a process with an inbox (count, log2).
     pub const SIZE_BITS: u64 = 8;
 }
@@ -141,6 +143,14 @@ pub mod space {
     pub const HINT: u64 = STATE + 0x1000;
     /// Its notice page: it may read.
     pub const NOTICES: u64 = STATE + 0x2000;
+    /// Its kernel lane, if it has one: the region that it writes, then the one that the kernel writes.
+    pub const KERNEL_LANE: u64 = STATE + 0x10_0000;
+    /// Bytes of a kernel lane (log2) at most, so that no further page table is needed.
+    pub const KERNEL_LANE_BITS: u64 = 20;
+    /// What no program, broker or platform uses: for a memory server that maps pages for the process.
+    pub const OPEN: u64 = 0x30_0000_0000;
+    /// Bytes of that.
+    pub const OPEN_BYTES: u64 = 1 << 30;
 
     const PEERS: u64 = 0x1f_8000_0000;
     const LANES: u64 = 0x20_0000_0000;
