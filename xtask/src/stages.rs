@@ -298,6 +298,10 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         context.run(&mut machine.boot(&image)?)?;
     }
     show::comes_through(workspace, &bare, context.deadline, context.limit_s)?;
+    for flavour in [Flavour::Release, Flavour::Debug] {
+        let mut boot = user::boot_of(workspace, &bare, user::PAGES, flavour)?;
+        context.run(boot.args(["-append", &format!("seed={}", context.seed)]))?;
+    }
     for (flavour, calls) in [
         (Flavour::Release, 1_000_000),
         (Flavour::SlowOnly, context.by_length(100_000, 1_000_000)),

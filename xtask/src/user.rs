@@ -32,8 +32,10 @@ pub const HOSTILE: App<'_> = App("hostile");
 pub const LANES: App<'_> = App("lanes");
 /// What `run` boots unless told otherwise: what a request takes, and a trace of one.
 pub const SHOW: App<'_> = App("show");
+/// The root task that proves the memory server.
+pub const PAGES: App<'_> = App("pages");
 /// Those that carry the program of a process.
-pub const WITH_PROCESS: [App<'_>; 7] = [DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE, SHOW];
+pub const WITH_PROCESS: [App<'_>; 8] = [DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE, SHOW, PAGES];
 
 /// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +181,8 @@ pub fn image_on(
     write_image(&parts, &image)?;
     let machine = Machine {
         memory_mib: app.memory_mib(),
+        // What it prints at its end is in instructions.
+        count_instructions: app == PAGES,
         ..Machine::default()
     };
     Ok((image, machine))

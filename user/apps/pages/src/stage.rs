@@ -1,0 +1,200 @@
+//! What the cases work with: a server, clients by role, and what they say.
+
+use crate::shared::{CNODE_BITS, LANE_BITS, MEMORY_BITS, role, said};
+use baton_broker::{Broker, End, Extras, GrantNumber, Outcome, ProcessNumber, Spawn};
+use baton_platform::ServiceNumber;
+use baton_runtime::process::Gift;
+use baton_runtime::sel4::{CPtr, CapRights, ObjectType, Received, Untyped};
+use baton_runtime::{ObjectSource, println};
+
+const PROCESS: &[u8] = include_bytes!(env!(
+    "BATON_PAGES_PROCESS",
+    "build with `cargo xtask run pages`, which builds the program of the processes first and says where it is"
+));
+
+/// Why a case failed.
+#[derive(Debug)]
+pub enum Failed {
+    /// Something could not be made.
+    NotMade(&'static str),
+    /// A process ended otherwise than it must.
+    Ended(ProcessNumber, End),
+    /// A process said something else than was expected.
+    Said(ProcessNumber, u64),
+    /// Something is left, or otherwise than it must be.
+    Left(&'static str),
+}
+
+impl core::fmt::Display for Failed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Failed::NotMade(what) => write!(f, "{what} could not be made"),
+            Failed::Ended(who, End::Exit(code)) => {
+                write!(f, "process {who} ended with code {code}")
+            }
+            Failed::Ended(who, End::Panic(text)) => {
+                write!(f, "process {who} panicked: {}", text.as_str())
+            }
+            Failed::Ended(who, End::Fault(fault)) => write!(f, "process {who} faulted {fault}"),
+            Failed::Said(who, what) => write!(f, "process {who} said {what:#x}"),
+            Failed::Left(what) => f.write_str(what),
+        }
+    }
+}
+
+/// What a process does that a case waits for.
+#[derive(Debug)]
+pub enum Said {
+    /// It said this.
+    Words(ProcessNumber, u64, [u64; 3]),
+    /// It has ended.
+    Ended(ProcessNumber, End),
+}
+
+/// One broker, and the memory that servers are given.
+pub struct Stage<'a> {
+    pub broker: &'a mut Broker,
+    memory: Untyped,
+    lane: Untyped,
+    /// An empty slot.
+    slot: CPtr,
+}
+
+/// A server, and the service that it serves.
+#[derive(Clone, Copy)]
+pub struct Server {
+    pub process: ProcessNumber,
+    pub service: ServiceNumber,
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(broker: &'a mut Broker) -> Result<Self, Failed> {
+        let objects = broker.allocator();
+        let made = |what| move |_| Failed::NotMade(what);
+        let memory = objects.make_untyped(MEMORY_BITS);
+        let lane = objects.make_untyped(LANE_BITS);
+        let slot = objects.slot();
+        Ok(Stage {
+            memory: memory.map_err(made("the server's memory"))?,
+            lane: lane.map_err(made("memory for its kernel lane"))?,
+            slot: slot.map_err(made("a slot"))?,
+            broker,
+        })
+    }
+
+    fn start(
+        &mut self,
+        heap_mib: u64,
+        arguments: &[u64],
+        grants: &[GrantNumber],
+        extras: &Extras<'_>,
+    ) -> Result<ProcessNumber, Failed> {
+        let spawn = Spawn {
+            elf: PROCESS,
+            priority: 100,
+            heap_bytes: heap_mib << 20,
+            stack_pages: 16,
+            arguments,
+            grants,
+        };
+        self.broker.spawn_with(&spawn, extras).map_err(|error| {
+            println!("     {error}");
+            Failed::NotMade("a process")
+        })
+    }
+
+    /// Starts a server, which ends when so many clients have come and all have gone, and waits until it is ready.
+    pub fn server(&mut self, clients: u64) -> Result<Server, Failed> {
+        let process = self.broker.next_process();
+        let service = self.broker.add_memory_service(process);
+        let objects = self.broker.allocator();
+        let gifts = [self.memory, self.lane].map(|untyped| Gift {
+            from: objects.place(untyped),
+            rights: CapRights::ALL,
+            badge: 0,
+        });
+        let extras = Extras {
+            cnode_size_bits: CNODE_BITS,
+            gifts: &gifts,
+        };
+        let arguments = [role::SERVER, service.0.into(), clients];
+        self.start(8, &arguments, &[], &extras)?;
+        match self.next() {
+            Said::Words(who, said::READY, _) if who == process => Ok(Server { process, service }),
+            Said::Words(who, what, _) => Err(Failed::Said(who, what)),
+            Said::Ended(who, end) => Err(Failed::Ended(who, end)),
+        }
+    }
+
+    /// Starts a client of that server.
+    pub fn client(
+        &mut self,
+        server: Server,
+        arguments: &[u64],
+    ) -> Result<(ProcessNumber, GrantNumber), Failed> {
+        let grant = self.broker.grant(server.service);
+        let grant = grant.map_err(|_| Failed::NotMade("a capability to the server"))?;
+        let process = self.start(2, arguments, &[grant], &Extras::default())?;
+        Ok((process, grant))
+    }
+
+    /// Waits for the next thing that the broker does not deal with by itself.
+    pub fn next(&mut self) -> Said {
+        loop {
+            let received: Received = self.broker.listener().recv();
+            match self.broker.handle(received) {
+                Outcome::Handled => {}
+                Outcome::Print(process, text) => {
+                    for line in text.as_str().lines() {
+                        println!("     {process}: {line}");
+                    }
+                }
+                Outcome::Ended(process, end) => return Said::Ended(process, end),
+                Outcome::Other(process, other) => {
+                    let words = core::array::from_fn(|index| other.word(index));
+                    return Said::Words(process, other.label(), words);
+                }
+            }
+        }
+    }
+
+    /// Waits until each of `processes` has ended with code 0, in any order; what they say does not count.
+    pub fn all_end_well(&mut self, processes: &[ProcessNumber]) -> Result<(), Failed> {
+        let mut left = processes.len();
+        while left != 0 {
+            match self.next() {
+                Said::Words(..) => {}
+                Said::Ended(who, End::Exit(0)) if processes.contains(&who) => left -= 1,
+                Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing may be left after a case, and all memory must be whole again: it is revoked, and made one object.
+    pub fn clear(&mut self) -> Result<(), Failed> {
+        let figures = self.broker.figures();
+        if figures.processes + figures.standing + figures.ending != 0 {
+            return Err(Failed::Left("processes or connections are left"));
+        }
+        self.take_memory()
+    }
+
+    /// Revokes the server's memory.
+    pub fn take_memory(&mut self) -> Result<(), Failed> {
+        let objects = self.broker.allocator();
+        let (root, slot) = (
+            objects.cnode().slot_at(0, 0),
+            objects.cnode().slot(self.slot),
+        );
+        for (untyped, bits) in [(self.memory, MEMORY_BITS), (self.lane, LANE_BITS)] {
+            let whole = objects
+                .place(untyped)
+                .revoke()
+                .and_then(|()| untyped.retype(ObjectType::Untyped, bits, root, self.slot, 1))
+                .and_then(|()| slot.delete());
+            whole.map_err(|_| Failed::Left("memory is left that was not taken back"))?;
+        }
+        Ok(())
+    }
+}
