@@ -56,7 +56,7 @@ pub trait Board {
     /// Waits until every living client is about to begin `phase`.
     async fn arrive(&self, client: u32, phase: Phase);
 
-    /// What a client did in a phase; `results` is a [`crate::report::Results`] as text.
+    /// What a client did in a phase; `results` is a [`Tally`](crate::tally::Tally) as text.
     async fn report(&self, client: u32, phase: Phase, results: BulkIn) -> bool;
 
     /// Waits until every living client has arrived at `phase`.
