@@ -102,6 +102,8 @@ struct World {
     clients: Vec<Client>,
     under_way: Vec<UnderWay>,
     refusals: bool,
+    /// Whether a request was dropped: tables may have been made that nobody knows of.
+    drops: bool,
     next_space: u32,
 }
 
@@ -140,6 +142,7 @@ impl World {
             clients: Vec::new(),
             under_way: Vec::new(),
             refusals: refuse != 0,
+            drops: false,
             next_space: 0,
         };
         for _ in 0..CLIENTS {
@@ -357,6 +360,7 @@ impl World {
         if self.under_way.is_empty() {
             return;
         }
+        self.drops = true;
         let one = self
             .under_way
             .swap_remove(usize::from(which) % self.under_way.len());
@@ -377,8 +381,8 @@ impl World {
         }
     }
 
+    /// A client goes. Its requests are dropped a little later than that is known, as they are by an executor.
     fn end(&mut self, client: usize, kill: bool) {
-        self.under_way.retain(|one| one.client != client);
         let new = self.client();
         let old = std::mem::replace(&mut self.clients[client], new);
         if kill {
@@ -386,10 +390,23 @@ impl World {
         }
         let session = old.session.clone();
         let mut end: Boxed<()> = Box::pin(async move { session.end().await });
+        let (mut its, others) = std::mem::take(&mut self.under_way)
+            .into_iter()
+            .partition::<Vec<_>, _>(|one| one.client == client);
+        self.under_way = others;
+        let mut ended = poll(&mut end).is_some();
+        for _ in 0..3 {
+            self.kernel.step();
+            its.retain_mut(|one| poll(&mut one.answer).is_none());
+            ended = ended || poll(&mut end).is_some();
+            self.run();
+        }
+        drop(its);
         let mut rounds = 0;
-        while poll(&mut end).is_none() {
+        while !ended {
             self.kernel.step();
             self.run();
+            ended = poll(&mut end).is_some();
             rounds += 1;
             assert!(rounds < 100_000, "the end of a client does not come");
         }
@@ -415,6 +432,18 @@ impl World {
             assert_eq!(self.kernel.mapped(it.space), pages);
             assert_eq!(usage.mapped, all.count() as u64);
             assert!(usage.charged_pages <= usage.quota_pages);
+            if !self.drops && !self.refusals {
+                // Four tables at most are needed, which is one block.
+                let blocks = it
+                    .regions
+                    .values()
+                    .map(|(pages, _)| pages.div_ceil(BLOCK_PAGES));
+                let charged = usage.charged_pages - blocks.sum::<u64>() * BLOCK_PAGES;
+                assert!(
+                    charged <= BLOCK_PAGES,
+                    "{charged} pages are charged for tables"
+                );
+            }
         }
         let figures = self.server.figures();
         assert_eq!(figures.lost_blocks, 0);
@@ -530,4 +559,47 @@ fn an_address_that_is_not_the_servers_to_give_is_refused() {
         one.map(region, at, Access::Read).await
     });
     assert_eq!(mapped, Ok(end - 2 * 4096));
+}
+
+#[test]
+fn who_maps_at_the_same_time_as_others_makes_no_tables_twice() {
+    const REGIONS: u64 = 20;
+    let kernel = Kernel::default();
+    kernel.add_space(0);
+    let fake = Fake {
+        kernel: kernel.clone(),
+        keep: Cell::new(false),
+    };
+    let limits = Limits {
+        quota_pages: (REGIONS + 5) * BLOCK_PAGES,
+        regions: REGIONS,
+        ..LIMITS
+    };
+    let session = Server::new(fake, 30, limits).session(0);
+    let mut mapping: Vec<Boxed<Result<u64, MapError>>> = Vec::new();
+    for _ in 0..REGIONS {
+        let session = session.clone();
+        mapping.push(Box::pin(async move {
+            let region = session.alloc(1).await.expect("there is memory");
+            session
+                .map(region, Place::Anywhere, Access::ReadWrite)
+                .await
+        }));
+    }
+    let mut mapped = 0;
+    while mapped != REGIONS {
+        mapping.retain_mut(|one| match poll(one) {
+            Some(result) => {
+                mapped += u64::from(result.is_ok());
+                assert!(result.is_ok(), "{result:?}");
+                false
+            }
+            None => true,
+        });
+        kernel.step();
+    }
+    assert_eq!(kernel.mapped(0), REGIONS);
+    // Two tables, of one block.
+    let usage = now(session.usage());
+    assert_eq!(usage.charged_pages, (REGIONS + 1) * BLOCK_PAGES);
 }
