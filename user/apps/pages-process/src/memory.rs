@@ -6,8 +6,8 @@ pub const PAGE_WORDS: u64 = 512;
 
 /// The word at `address`.
 pub fn read(address: u64) -> u64 {
-    // SAFETY: the address lies in the window that is the memory server's to map, where nothing is that Rust knows of; if nothing is
-    // mapped there it faults, and so it must.
+    // SAFETY: the address lies in the window that is the memory server's to map, or in the server's own kernel lane, where nothing is that
+    // Rust's rules know of; if nothing is mapped there it faults, and so it must.
     unsafe { (address as *const u64).read_volatile() }
 }
 

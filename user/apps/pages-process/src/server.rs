@@ -10,11 +10,13 @@
 //! ```
 
 use crate::Process;
+use crate::memory::read;
 use crate::shared::{
     CNODE_BITS, CREDITS, LANE_BITS, MEMORY_BITS, QUOTA_PAGES, REGION_PAGES, REGIONS, WINDOW_PAGES,
     code, said,
 };
 use alloc::rc::Rc;
+use baton_inbox::epoch;
 use baton_lane::Kernel;
 use baton_memory::{
     BLOCK_PAGES, Calls, Lane, Limits, Machine, MemoryServer, Server, Session, Slots,
@@ -23,6 +25,8 @@ use baton_platform::protocol::{slots, space};
 use baton_platform::{BindKernelError, Grants, LaneMemory, ServiceNumber, UserHandle};
 use baton_rpc::{Band, Client};
 use baton_runtime::println;
+use baton_runtime::sel4::abi::PAGE_BITS;
+use baton_runtime::sel4::abi::baton::{kernel_lane_in_page, region};
 use baton_runtime::sel4::{Error, LaneShape, ObjectType, Untyped};
 use core::future::poll_fn;
 use core::task::Poll;
@@ -55,6 +59,12 @@ const LIMITS: Limits = Limits {
 /// What clients connect to.
 pub type Interface = MemoryServer<Session<Calls>>;
 
+/// How often the kernel has performed what was in the lane: it counts that in its state word.
+fn drains() -> u64 {
+    let kernels = space::KERNEL_LANE + (kernel_lane_in_page(LANE_BITS) << PAGE_BITS);
+    epoch(read(kernels + region::STATE as u64 * 8))
+}
+
 /// Serves until all who came have gone, and all memory is back.
 pub fn run(process: &Process) -> u64 {
     let info = process.info;
@@ -77,11 +87,11 @@ pub fn run(process: &Process) -> u64 {
     match handle.bind_kernel(info, lane, SHAPE) {
         Ok(client) => {
             let machine = Lane::new(Kernel::new(client), slots);
-            serve(process, machine, |machine| machine.made())
+            serve(process, machine, |machine| (machine.made(), drains()))
         }
-        Err(BindKernelError::NoLanes) => {
-            serve(process, Calls::new(slots), |machine| machine.made())
-        }
+        Err(BindKernelError::NoLanes) => serve(process, Calls::new(slots), |machine| {
+            (machine.made(), machine.made())
+        }),
         Err(error) => panic!("{error}"),
     }
 }
@@ -97,7 +107,7 @@ fn make_blocks(process: &Process, memory: Untyped) -> Result<(), Error> {
     )
 }
 
-fn serve<M: Machine>(process: &Process, machine: M, made: impl Fn(&M) -> u64) -> u64 {
+fn serve<M: Machine>(process: &Process, machine: M, made: impl Fn(&M) -> (u64, u64)) -> u64 {
     let handle = process.node.handle();
     let server = Server::new(machine, BLOCK_COUNT as u32, LIMITS);
     spawn(&handle, server.janitor().run());
@@ -126,14 +136,10 @@ fn serve<M: Machine>(process: &Process, machine: M, made: impl Fn(&M) -> u64) ->
         }
     });
     let figures = server.figures();
+    let (calls, entries) = made(server.machine());
     println!(
-        "served {} requests with {} calls of the kernel; undone {}; {} of {} blocks are free, {} lost",
-        figures.requests,
-        made(server.machine()),
-        figures.undone,
-        figures.free_blocks,
-        figures.blocks,
-        figures.lost_blocks
+        "served {} requests with {calls} calls of the kernel in {entries} entries; undone {}; {} of {} blocks are free, {} lost",
+        figures.requests, figures.undone, figures.free_blocks, figures.blocks, figures.lost_blocks
     );
     if handle.turned_away().0 != 0 || figures.free_blocks != figures.blocks {
         return code::LEFT;
