@@ -203,7 +203,7 @@ impl Broker {
         self.features = features;
     }
 
-    /// Makes a service that `owner`, which need not run yet, may serve; see [`ProcessNumber::next`].
+    /// Makes a service that `owner`, which need not run yet, may serve; see [`Broker::next_process`].
     pub fn add_service(&mut self, owner: ProcessNumber) -> ServiceNumber {
         self.add(owner, false)
     }
