@@ -16,6 +16,7 @@ use baton_sel4_abi::{
     BatonCall, CapRights, Error, KernelLaneLabel, Label, ObjectType, Syscall, slots,
 };
 use common::lane::{SHAPE, Shape};
+use common::random::{Random, number};
 use common::{DEPTH, ROOT, World};
 
 const TCB: u64 = slots::INIT_THREAD_TCB;
@@ -24,26 +25,6 @@ const STRIDE: u64 = region::SLOT_STRIDE as u64;
 const SLOTS: u64 = 48;
 /// Those of them that are full at first.
 const FULL: u64 = 16;
-
-/// A small generator of numbers that repeat for a seed (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
 
 /// An invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -629,15 +610,12 @@ impl Pair {
 
 #[test]
 fn a_hostile_lane_is_some_sequence_of_system_calls() {
-    let number = |name: &str, default: u64| {
-        let text = std::env::var(name).ok();
-        text.and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
-    let (seed, worlds) = (number("BATON_SEED", 1), number("BATON_WORLDS", 12));
+    let seed = number("BATON_SEED").unwrap_or(1);
+    let worlds = number("BATON_WORLDS").unwrap_or(12);
     let (mut performed, mut succeeded) = (0, 0);
     for seed in seed..seed + worlds {
         println!("seed {seed}");
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut random = Random::new(seed);
         let shape = Shape {
             start: random.pick(&[0, u32::MAX, u32::MAX - 20]),
             ..SHAPE

@@ -9,6 +9,7 @@ use baton_kernel_core::ThreadState;
 use baton_kernel_core::mem::{Paddr, Tcb};
 use baton_kernel_fake::{Fake, Message, RAM_BYTES, RAM_START};
 use baton_sel4_abi::{CapRights, Label, MessageInfo, Syscall, slots};
+use common::random::{Random, number};
 use common::{DEPTH, ROOT, TOP, Thread, World};
 
 const ALL: CapRights = CapRights::ALL;
@@ -217,26 +218,6 @@ fn signals_of_a_bound_notification_are_not_passed_by() {
     assert_eq!(world.got().badge, 3);
 }
 
-/// Numbers that repeat for a seed (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
-
 /// Threads that call and serve one another, and what they hold.
 struct Party {
     world: World,
@@ -359,16 +340,12 @@ impl Party {
 
 #[test]
 fn the_fast_path_does_what_the_slow_path_does() {
-    let number = |name, otherwise| {
-        let set = std::env::var(name).ok();
-        set.and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-    };
-    let (seed, worlds): (u64, u64) = (number("BATON_SEED", 1), number("BATON_WORLDS", 8));
+    let seed = number("BATON_SEED").unwrap_or(1);
+    let worlds = number("BATON_WORLDS").unwrap_or(8);
     let mut fast = 0;
     for seed in seed..seed + worlds {
         println!("seed {seed}");
-        let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let (mut one, mut other) = (Random(seed), Random(seed));
+        let (mut one, mut other) = (Random::new(seed), Random::new(seed));
         let (both, slow) = (Party::new(), Party::new());
         slow.world.fake.set_slow_only(true);
         for number in 0..600 {

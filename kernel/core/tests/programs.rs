@@ -2,29 +2,24 @@
 //! the kernel do, without a fuzzer, and under the address sanitizer as well. Start elsewhere with `BATON_SEED=N`, run more
 //! with `BATON_WORLDS=N`.
 
+#[allow(dead_code, reason = "the other tests use the rest")]
+#[path = "common/random.rs"]
+mod random;
+
 use baton_kernel_fake::program::{End, Reached, hush_ends, run_calls, run_records};
+use random::{Random, number};
 use std::collections::BTreeMap;
 
-/// Bytes that repeat for a seed (xorshift).
+/// Bytes that repeat for a seed.
 fn bytes(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+    let mut random = Random::new(seed);
+    (0..count).map(|_| (random.next() >> 32) as u8).collect()
 }
 
 /// Runs a program for each of some seeds, and says which, so that one that fails can be repeated.
 fn for_seeds(worlds: u64, mut work: impl FnMut(&[u8])) {
-    let first = variable("BATON_SEED").unwrap_or(1);
-    for seed in first..first + variable("BATON_WORLDS").unwrap_or(worlds) {
+    let first = number("BATON_SEED").unwrap_or(1);
+    for seed in first..first + number("BATON_WORLDS").unwrap_or(worlds) {
         println!("seed {seed}");
         work(&bytes(seed, 2000));
     }

@@ -5,27 +5,8 @@ mod common;
 
 use baton_kernel_fake::{Access, Message};
 use baton_sel4_abi::{CapRights, ObjectType, Syscall, slots};
+use common::random::{Random, number};
 use common::{ROOT, World};
-
-/// A small generator of numbers that repeat for a seed (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
 
 /// What the threads have in their hands.
 struct Toys {
@@ -181,18 +162,12 @@ impl Toys {
 
 #[test]
 fn random_system_calls_leave_all_records_in_order() {
-    let seed = std::env::var("BATON_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(1_u64);
-    let worlds = std::env::var("BATON_WORLDS")
-        .ok()
-        .and_then(|worlds| worlds.parse().ok())
-        .unwrap_or(20);
+    let seed = number("BATON_SEED").unwrap_or(1);
+    let worlds = number("BATON_WORLDS").unwrap_or(20);
     for world in 0..worlds {
         let seed = seed + world;
         println!("seed {seed}");
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut random = Random::new(seed);
         let toys = toys();
         for _ in 0..400 {
             if toys.world.fake.is_idle() {

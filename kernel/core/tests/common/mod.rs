@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 pub mod lane;
+pub mod random;
 
 use baton_kernel_core::mem::{Paddr, Tcb, reg};
 use baton_kernel_fake::{Fake, Message, Reply};

@@ -33,7 +33,7 @@ pub fn next(model: &Model, random: &mut Random) -> Option<Step> {
     let Some(caller) = model.running else {
         // Only an interrupt can wake somebody.
         let irqs: Vec<u64> = model.irqs.keys().copied().collect();
-        return match random.pick(&irqs) {
+        return match random.pick_any(&irqs) {
             Some(irq) if !random.one_in(8) => Some(Step::Interrupt(irq)),
             _ => None,
         };
@@ -43,7 +43,7 @@ pub fn next(model: &Model, random: &mut Random) -> Option<Step> {
         0 | 1 => return Some(Step::Tick),
         2 => {
             let irqs: Vec<u64> = model.irqs.keys().copied().collect();
-            let irq = random.pick(&irqs).unwrap_or(1 + random.below(95));
+            let irq = random.pick_any(&irqs).unwrap_or(1 + random.below(95));
             return Some(Step::Interrupt(irq));
         }
         3 if !alone || random.one_in(200) => {
@@ -150,7 +150,7 @@ impl Generator<'_> {
             1 => self.random.below(64),
             _ => self
                 .random
-                .pick(&self.named)
+                .pick_any(&self.named)
                 .map_or(0, |named| named.pointer),
         }
     }
@@ -169,7 +169,7 @@ impl Generator<'_> {
             Some(cap) => full && wanted(cap),
         };
         let found = pick(self.random, named.iter().filter(fits));
-        match found.copied().or_else(|| self.random.pick(&named)) {
+        match found.copied().or_else(|| self.random.pick_any(&named)) {
             Some(named) if !self.random.one_in(50) => {
                 let depth = named.depth;
                 let index = match WORD_BITS - depth {
@@ -467,7 +467,7 @@ impl Generator<'_> {
             Some(Cap::CNode { at, radix, .. }) => {
                 let is_empty = |&index: &u64| self.model.cap(Place::Node(at, index)).is_none();
                 let empty: Vec<u64> = (0..1 << radix).filter(is_empty).collect();
-                self.random.pick(&empty)
+                self.random.pick_any(&empty)
             }
             _ => None,
         };
@@ -629,7 +629,7 @@ impl Generator<'_> {
             {
                 let pointer = self.pointer_to(|cap| matches!(cap, Cap::Reply { .. }));
                 let calls = [Syscall::Send, Syscall::NBSend, Syscall::Call];
-                let number = self.random.pick(&calls).unwrap_or(Syscall::Send);
+                let number = self.random.pick_any(&calls).unwrap_or(Syscall::Send);
                 self.plain(number, pointer)
             }
             16..20 => self.plain(Syscall::Reply, 0),

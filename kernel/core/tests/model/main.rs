@@ -23,6 +23,7 @@ mod compare;
 mod generate;
 mod invoke;
 mod ipc;
+#[path = "../common/random.rs"]
 mod random;
 mod run;
 mod sched;
@@ -34,7 +35,7 @@ mod world;
 
 #[test]
 fn the_kernel_does_what_the_model_says() {
-    let seed = run::number("BATON_SEED").unwrap_or(1);
-    let calls = run::number("BATON_CALLS").unwrap_or(run::SHORT_CALLS);
+    let seed = random::number("BATON_SEED").unwrap_or(1);
+    let calls = random::number("BATON_CALLS").unwrap_or(run::SHORT_CALLS);
     run::run(seed, calls);
 }

@@ -28,15 +28,6 @@ const CALLS_A_LINE: u64 = 500_000;
 /// The most tries to make a failing sequence shorter.
 const TRIES: u32 = 3_000;
 
-/// A number in the environment.
-pub fn number(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    match value.parse() {
-        Ok(number) => Some(number),
-        Err(_) => panic!("{name} is to be a number, and is `{value}`"),
-    }
-}
-
 /// What worlds came to.
 #[derive(Default)]
 struct Went {

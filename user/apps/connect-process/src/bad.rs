@@ -5,8 +5,8 @@ use crate::roles::Process;
 use crate::shared::{BULK_BYTES, CREDITS, UNDER_WAY, code, said, trespass};
 use baton_platform::protocol::{self, slots, space};
 use baton_rpc::RegionLayout;
-use baton_runtime::println;
 use baton_runtime::sel4::{Capability, Message, call_raw, nb_send};
+use baton_runtime::{Random, println};
 
 /// Writes the word at `address`.
 pub fn write(address: u64, value: u64) {
@@ -27,17 +27,6 @@ fn execute(address: u64) {
     code();
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
 impl Process {
     /// Writes arbitrary words to its region and its peer's hint word, rings, and tells the broker nonsense; then says so, and goes on
     /// until it is ended.
@@ -50,7 +39,7 @@ impl Process {
         let index = u64::from(desk.client().connection().index());
         let layout = RegionLayout::new(CREDITS, 0, BULK_BYTES, BULK_BYTES);
         let words = layout.map_or(0, |layout| layout.words() as u64);
-        let mut random = Random(self.info.argument(2) | 1);
+        let mut random = Random::new(self.info.argument(2));
         let parent = self.info.parent();
         for round in 0..self.info.argument(3) {
             let value = match random.next() % 4 {

@@ -1,6 +1,6 @@
 //! A server, and a client that must get the right answers whatever others do.
 
-use crate::random::Random;
+use baton_runtime::Random;
 use baton_runtime::sel4::{Endpoint, Message, Notification, yield_now};
 
 /// Calls of the client between two words to its parent.

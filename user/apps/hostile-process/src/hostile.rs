@@ -3,7 +3,7 @@
 //! The process can lose everything by that: its capabilities, its other half, its own life. Where it is in its sequence of random
 //! numbers stands in a frame that it shares with the root task, so that the root task can start it again to go on.
 
-use crate::random::Random;
+use baton_runtime::Random;
 use baton_runtime::sel4::{ipc_buffer, syscall_registers};
 
 /// Slots of its capability space; about half are full at first.
@@ -52,7 +52,7 @@ pub fn run(shared: u64, seed: u64) -> u64 {
     let (mut count, mut done) = (read(shared), read(shared + 16));
     let mut random = match read(shared + 8) {
         0 => Random::new(seed),
-        state => Random::new(state),
+        state => Random::resume(state),
     };
     loop {
         count += 1;

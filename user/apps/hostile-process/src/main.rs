@@ -4,7 +4,6 @@
 
 mod honest;
 mod hostile;
-mod random;
 
 use baton_runtime::StartInfo;
 

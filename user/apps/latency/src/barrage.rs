@@ -7,7 +7,7 @@
 use baton_runtime::sel4::{CNodeCapData, CapRights, Capability, IrqHandler, Notification};
 use baton_runtime::sync::{AtomicU64, Ordering};
 use baton_runtime::{
-    Allocator, MapError, Mapped, ObjectSource, Root, Thread, ThreadConfig, Window,
+    Allocator, MapError, Mapped, ObjectSource, Random, Root, Thread, ThreadConfig, Window,
 };
 
 const CLOCK_IRQ: u64 = 11;
@@ -199,7 +199,7 @@ extern "C" fn listen(listener: u64, _: u64, _: u64) {
     clock.write_u32(CLEAR_INTERRUPT, 1);
     clock.write_u32(IRQ_ENABLED, 1);
     // A small generator of numbers that repeat (xorshift).
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = Random::new(1);
     let mut due = 0;
     loop {
         let badge = notification.wait();
@@ -217,10 +217,7 @@ extern "C" fn listen(listener: u64, _: u64, _: u64) {
             IS_SET.store(0, Ordering::SeqCst);
             continue;
         }
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let after = FROM.load(Ordering::SeqCst) + random % WITHIN.load(Ordering::SeqCst);
+        let after = FROM.load(Ordering::SeqCst) + random.next() % WITHIN.load(Ordering::SeqCst);
         IS_SET.store(1, Ordering::SeqCst);
         due = now(clock) + SOON + after;
         clock.write_u32(ALARM_HIGH, (due >> 32) as u32);

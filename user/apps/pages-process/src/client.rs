@@ -2,14 +2,14 @@
 
 use crate::memory::{execute, fill, read, write};
 use crate::shared::{UNDER_WAY, code, said, trespass};
-use crate::work::{Random, Worker, Wrong};
+use crate::work::{Worker, Wrong};
 use crate::{Process, Server, wrong};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use baton_memory::{Access, Place, Usage};
 use baton_rpc::{CallError, JoinHandle};
-use baton_runtime::println;
 use baton_runtime::sel4::{Message, yield_now};
+use baton_runtime::{Random, println};
 use core::cell::Cell;
 
 type Task = JoinHandle<baton_platform::User, Result<(), Wrong>>;

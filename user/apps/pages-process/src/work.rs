@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use baton_memory::{Access, AllocError, FreeError, MapError, Place, RegionNumber, UnmapError};
 use baton_platform::protocol::space;
 use baton_rpc::CallError;
+use baton_runtime::Random;
 use core::fmt;
 
 /// Why a task gave up.
@@ -41,28 +42,6 @@ impl fmt::Display for Wrong {
 impl From<CallError> for Wrong {
     fn from(error: CallError) -> Self {
         Wrong::Call(error)
-    }
-}
-
-/// A generator of pseudo-random numbers (xorshift).
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        // Near seeds must not begin alike, and 0 would stay 0.
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// A number below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 11) % end
     }
 }
 

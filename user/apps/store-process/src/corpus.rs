@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use baton_kv::expected::Document;
+use baton_runtime::Random;
 
 /// Pages of the repository, which are real text.
 const PAGES: [(&str, &str); 8] = [
@@ -44,7 +45,7 @@ pub fn share(number: u64, shares: u64) -> Vec<Document> {
             contents: text.as_bytes().to_vec(),
         })
         .collect();
-    let mut random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = Random::new(number);
     for document in 0..GENERATED_BYTES / DOCUMENT_BYTES {
         documents.push(Document {
             path: format!("generated/{number}/{document}"),
@@ -55,17 +56,12 @@ pub fn share(number: u64, shares: u64) -> Vec<Document> {
 }
 
 /// Sentences of made-up words, of which a few are frequent and many are rare, as in real text.
-fn generated(random: &mut u64) -> String {
+fn generated(random: &mut Random) -> String {
     const SYLLABLES: [&str; 16] = [
         "ba", "ton", "ker", "nel", "in", "box", "lane", "slot", "tok", "en", "cre", "dit", "wak",
         "er", "task", "ring",
     ];
-    let mut next = move || {
-        *random ^= *random << 13;
-        *random ^= *random >> 7;
-        *random ^= *random << 17;
-        *random
-    };
+    let mut next = || random.next();
     let mut text = String::new();
     while text.len() < DOCUMENT_BYTES {
         // The smaller of several numbers is often small.
