@@ -248,7 +248,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         // Whoever wrote the slots before it did so on this core, and has entered the kernel since.
         let tail = word.get() & POSITION_MASK;
         let head = lane.head.get();
-        if tail.wrapping_sub(head) & POSITION_MASK > lane.mask.get() + 1 {
+        if tail.wrapping_sub(head) & POSITION_MASK > lane.mask.get().wrapping_add(1) {
             lane.flags.set(lane.flags.get() | flag::QUARANTINED);
             return Err(End::Quarantined);
         }
@@ -521,7 +521,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
 /// The position behind another.
 #[inline(always)]
 fn next_position(position: u64) -> u64 {
-    (position + 1) & POSITION_MASK
+    position.wrapping_add(1) & POSITION_MASK
 }
 
 /// The kind of a message, by its head.
@@ -534,7 +534,7 @@ fn kind_of_message(info: u64) -> u64 {
 #[inline(always)]
 fn slot_at(first: &Cell<u64>, position: &Cell<u64>, lane: &KernelLane) -> Paddr {
     let index = position.get() & lane.mask.get();
-    Paddr::new(first.get()).add(index * SLOT_STRIDE_BYTES)
+    Paddr::new(first.get()).add(index.wrapping_mul(SLOT_STRIDE_BYTES))
 }
 
 /// The bulk buffer of a credit: they come behind the slots, and in the thread's region behind the one slot of its answer lane.
@@ -544,8 +544,10 @@ fn bulk_at(first: &Cell<u64>, credit: u64, bytes: u64, lane: &KernelLane) -> Pad
     } else {
         0
     };
-    let slots = lane.mask.get() + 1 + answers;
-    Paddr::new(first.get()).add(slots * SLOT_STRIDE_BYTES + credit * bytes)
+    // Wrapping, as all that is reckoned of records: if they are broken, that is a wrong address, and no more.
+    let slots = lane.mask.get().wrapping_add(1 + answers);
+    let offset = slots.wrapping_mul(SLOT_STRIDE_BYTES);
+    Paddr::new(first.get()).add(offset.wrapping_add(credit.wrapping_mul(bytes)))
 }
 
 /// The first four arguments of a message in the short form: behind the capabilities.

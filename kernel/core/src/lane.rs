@@ -18,8 +18,8 @@ use crate::machine::Machine;
 use crate::state::Kernel;
 use baton_kernel_mem::{KernelLane, Paddr, Tcb, UserWord};
 use baton_sel4_abi::baton::{
-    KERNEL_BULK_GRANULE, KERNEL_LANE_OUT_PAGE, KernelLaneLabel, MAX_KERNEL_SLOT_BITS,
-    kernel_lane_in_page, kernel_lane_pages, region,
+    KERNEL_BULK_GRANULE, KERNEL_LANE_OUT_PAGE, KernelLaneLabel, MAX_KERNEL_LANE_BITS,
+    MAX_KERNEL_SLOT_BITS, MIN_KERNEL_LANE_BITS, kernel_lane_in_page, kernel_lane_pages, region,
 };
 use baton_sel4_abi::{CapRights, PAGE_BITS};
 
@@ -41,6 +41,12 @@ pub(crate) const SLOT_STRIDE_BYTES: u64 = region::SLOT_STRIDE as u64 * WORD;
 const HEADER_BYTES: u64 = region::SLOTS as u64 * WORD;
 /// Positions are numbers of 32 bits.
 pub(crate) const POSITION_MASK: u64 = u32::MAX as u64;
+
+/// The size of a lane (bytes, log2): one that there can be, whatever stands in its record.
+fn size_bits(lane: &KernelLane) -> u64 {
+    let size_bits = lane.size_bits.get();
+    size_bits.clamp(MIN_KERNEL_LANE_BITS, MAX_KERNEL_LANE_BITS)
+}
 
 /// What a lane is to be like.
 #[derive(Clone, Copy)]
@@ -103,7 +109,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if (layout.request_bulk | layout.answer_bulk) & (KERNEL_BULK_GRANULE - 1) != 0 {
             return Err(SyscallError::AlignmentError.into());
         }
-        let size_bits = lane.size_bits.get();
+        let size_bits = size_bits(lane);
         let half = kernel_lane_in_page(size_bits);
         let out_bytes = (half - KERNEL_LANE_OUT_PAGE) << PAGE_BITS;
         let in_bytes = half << PAGE_BITS;
@@ -125,7 +131,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
     /// Sets the record and the words of both regions to a lane without messages.
     fn bind_lane(self, lane: &'m KernelLane, tcb: &'m Tcb, layout: Layout) {
         let base = self.mem.address(lane);
-        let half = kernel_lane_in_page(lane.size_bits.get());
+        let half = kernel_lane_in_page(size_bits(lane));
         let out_region = base.add(KERNEL_LANE_OUT_PAGE << PAGE_BITS);
         let in_region = base.add(half << PAGE_BITS);
         lane.flags.set(0);
@@ -203,7 +209,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         inv.need(3)?;
         let root = Cap::decode(inv.extra::<0>()?.cap());
         let page = inv.arg::<0>();
-        let size_bits = lane.size_bits.get();
+        let size_bits = size_bits(lane);
         let (min, max) = (KERNEL_LANE_OUT_PAGE, kernel_lane_pages(size_bits) - 1);
         if !(min..=max).contains(&page) {
             return Err(SyscallError::RangeError { min, max }.into());

@@ -8,7 +8,7 @@
 mod common;
 
 use baton_kernel_core::cap::Cap;
-use baton_kernel_core::mem::{KernelLane, Paddr, UserWord, reg};
+use baton_kernel_core::mem::{KernelLane, Paddr, UserWord, reg, tcb_slot};
 use baton_kernel_fake::{Fake, Message, RAM_BYTES, RAM_START};
 use baton_sel4_abi::baton::asynchronous::{self, kind};
 use baton_sel4_abi::baton::region;
@@ -251,6 +251,11 @@ impl Side {
     fn call(&self, call: &Call) -> Option<(u64, Vec<u64>)> {
         let fake = &self.world.fake;
         let caller = fake.current_address();
+        // A message may have taken the caller's IPC buffer away: the test cannot go on then.
+        let buffer = fake.current().slots[tcb_slot::BUFFER].cap();
+        if !matches!(Cap::decode(buffer), Cap::Frame { .. }) {
+            return None;
+        }
         let start = fake.current().context.get::<{ reg::NEXT_PC }>();
         let message = Message {
             label: call.label,

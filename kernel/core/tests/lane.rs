@@ -326,6 +326,7 @@ fn messages_that_are_none_are_refused() {
         (short(0), 0, &[][..], Error::TruncatedMessage),
         (short(3), 0, &[cap, ROOT, ROOT], Error::TruncatedMessage),
         (reserved, 0, &[cap, 1], Error::IllegalOperation),
+        (reserved, 0, &[], Error::IllegalOperation),
         (long, 0, &[cap, 0, 0, 0], Error::TruncatedMessage),
         (long, 8, &[cap, 0, 0, 0, 8], Error::RangeError),
         (long, 0xffff, &[cap, 0, 0, 0, 8], Error::RangeError),

@@ -77,7 +77,7 @@ impl Run<'_> {
     }
 
     /// A slot that holds such a capability, if there is one: the next from one on that the input chooses.
-    fn slot_with(&mut self, wanted: impl Fn(&Cap) -> bool) -> u64 {
+    pub(super) fn slot_with(&mut self, wanted: impl Fn(&Cap) -> bool) -> u64 {
         self.slot_that(|_, cap| wanted(&cap))
     }
 

@@ -13,6 +13,7 @@
 
 mod input;
 mod invocations;
+mod lanes;
 mod reached;
 mod records;
 mod steps;

@@ -28,6 +28,8 @@ pub struct Reached {
     states: BTreeMap<u64, u64>,
     /// Kernel entries.
     entries: u64,
+    /// Messages that were performed out of kernel lanes.
+    messages: u64,
 }
 
 impl Reached {
@@ -46,6 +48,15 @@ impl Reached {
 
     pub(super) fn note_state(&mut self, state: u64) {
         *self.states.entry(state).or_default() += 1;
+    }
+
+    pub(super) fn note_messages(&mut self, count: u64) {
+        self.messages += count;
+    }
+
+    /// Messages that were performed out of kernel lanes when a program asked for it.
+    pub fn messages(&self) -> u64 {
+        self.messages
     }
 
     /// Kernel entries.
@@ -71,12 +82,14 @@ impl Reached {
             *self.states.entry(key).or_default() += count;
         }
         self.entries += other.entries;
+        self.messages += other.messages;
     }
 }
 
 impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} kernel entries", self.entries)?;
+        writeln!(f, "{} messages out of lanes", self.messages)?;
         for (number, count) in &self.syscalls {
             match Syscall::from_number(*number) {
                 Some(call) => writeln!(f, "{call:?}: {count}")?,

@@ -7,7 +7,7 @@ use super::toys::{IRQS, PAGES, SLOTS};
 use super::{MOST_STEPS, Reached, Run};
 use crate::hardware::FPU_OFF;
 use baton_kernel_core::cap::Cap;
-use baton_kernel_core::mem::{IrqTable, Paddr, Slot, Tcb, tcb_slot};
+use baton_kernel_core::mem::{IrqTable, KernelLane, Paddr, Slot, Tcb, tcb_slot};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
@@ -145,6 +145,11 @@ impl Run<'_> {
                     add(address, 512);
                     // What is in use of it is at the beginning.
                     add(address, 4);
+                }
+                // Of the record, all but the copies of messages; what comes behind it is a user's.
+                Cap::KernelLane { address, .. } => {
+                    let positions = core::mem::offset_of!(KernelLane, buffer) as u64 / 8;
+                    add(address, positions);
                 }
                 _ => {}
             }

@@ -40,13 +40,14 @@ impl Run<'_> {
         if self.toys.fake.is_idle() {
             return false;
         }
-        match self.input.below(24) {
+        match self.input.below(28) {
             0..=11 => self.invoke(),
             12..=16 => self.communicate(),
             17 => self.anything(),
             18 | 19 => self.device(),
             20 => self.exception(),
             21 => self.write_buffer(),
+            24.. => self.use_lane(),
             _ => self.touch_memory(),
         }
         true
@@ -88,7 +89,7 @@ impl Run<'_> {
     }
 
     /// Puts a message into registers and buffer, as far as the thread has one, and traps.
-    fn send(&mut self, call: Syscall, message: &Message) {
+    pub(super) fn send(&mut self, call: Syscall, message: &Message) {
         let tcb = self.toys.fake.current();
         let buffer = self.toys.fake.buffer(tcb);
         for (index, &word) in message.words.iter().enumerate() {
@@ -138,7 +139,7 @@ impl Run<'_> {
     }
 
     /// Traps with these registers, and as hardware would again where the call was preempted, once interrupts are taken.
-    fn enter(&mut self, number: u64, cap: u64, info: u64) {
+    pub(super) fn enter(&mut self, number: u64, cap: u64, info: u64) {
         if self.input.below(8) == 0 {
             let looks = self.input.below(4);
             self.toys.fake.hardware.raise_timer_after_looks(looks);
