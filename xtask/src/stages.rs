@@ -302,6 +302,12 @@ fn qemu(context: &Context) -> Result<Outcome, Error> {
         let mut boot = user::boot_of(workspace, &bare, user::PAGES, flavour)?;
         context.run(boot.args(["-append", &format!("seed={}", context.seed)]))?;
     }
+    for flavour in [Flavour::Release, Flavour::Debug] {
+        let mut boot = user::boot_of(workspace, &bare, user::RESTART, flavour)?;
+        let rounds = context.by_length(20, 1000);
+        let line = format!("rounds={rounds} seed={}", context.seed);
+        context.run(boot.args(["-append", &line]))?;
+    }
     for (flavour, calls) in [
         (Flavour::Release, 1_000_000),
         (Flavour::SlowOnly, context.by_length(100_000, 1_000_000)),

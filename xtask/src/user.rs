@@ -28,6 +28,8 @@ pub const CONNECT: App<'_> = App("connect");
 pub const STORE: App<'_> = App("store");
 /// The root task whose processes throw random system calls.
 pub const HOSTILE: App<'_> = App("hostile");
+/// The root task that kills a server under load, again and again.
+pub const RESTART: App<'_> = App("restart");
 /// The root task that proves asynchronous system calls.
 pub const LANES: App<'_> = App("lanes");
 /// What `run` boots unless told otherwise: what a request takes, and a trace of one.
@@ -35,7 +37,9 @@ pub const SHOW: App<'_> = App("show");
 /// The root task that proves the memory server.
 pub const PAGES: App<'_> = App("pages");
 /// Those that carry the program of a process.
-pub const WITH_PROCESS: [App<'_>; 8] = [DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE, SHOW, PAGES];
+pub const WITH_PROCESS: [App<'_>; 9] = [
+    DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE, SHOW, PAGES, RESTART,
+];
 
 /// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,6 +32,7 @@ mod store;
 
 pub use alarm::{AlarmClock, AlarmError};
 pub use process::{End, Extras, ProcessNumber, Spawn};
+pub use store::Stock;
 
 use crate::connection::{Connection, Id};
 use crate::process::Record;
@@ -224,6 +225,22 @@ impl Broker {
         };
         self.services.insert(self.last_service, service);
         ServiceNumber(self.last_service)
+    }
+
+    /// Lets another process, which need not run yet, serve a service from now on: one that takes the place of a process that has ended.
+    /// Clients connect anew by the capabilities that they have; what is connected with the process before stays as it is. Whether
+    /// there is such a service.
+    pub fn hand_over(&mut self, service: ServiceNumber, owner: ProcessNumber) -> bool {
+        let Some(service) = self.services.get_mut(&service.0) else {
+            return false;
+        };
+        (service.owner, service.terms) = (owner, None);
+        true
+    }
+
+    /// What is with processes and connections, and what is not: when none are left, all must have come back.
+    pub fn stock(&self) -> Stock {
+        self.store.stock()
     }
 
     /// Makes a capability to a service, to be given to a process when it is started.

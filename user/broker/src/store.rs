@@ -9,6 +9,17 @@ use baton_runtime::{Allocator, Arena, Exhausted, MapError, Mapped, ObjectSource,
 /// Slots of the root task that a process needs at most: its frames, page tables and other objects.
 pub(crate) const ARENA_SLOTS: u64 = 320;
 
+/// What of the root task's memory, slots and addresses is with processes and connections, and what is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stock {
+    /// Bytes of memory that are out.
+    pub bytes_out: u64,
+    /// Pages of addresses that are out.
+    pub pages_out: u64,
+    /// Capability slots that are free, or come with memory that is.
+    pub slots_free: u64,
+}
+
 /// What the broker makes things of.
 pub(crate) struct Store {
     pub(crate) allocator: Allocator,
@@ -21,6 +32,8 @@ pub(crate) struct Store {
     arenas: Vec<(u64, Arena)>,
     slots: Vec<CPtr>,
     pages: Vec<u64>,
+    pages_out: u64,
+    bytes_out: u64,
 }
 
 impl Store {
@@ -40,7 +53,21 @@ impl Store {
             arenas: Vec::new(),
             slots: Vec::new(),
             pages: Vec::new(),
+            pages_out: 0,
+            bytes_out: 0,
         })
+    }
+
+    /// What is out, and what is free.
+    pub(crate) fn stock(&self) -> Stock {
+        Stock {
+            bytes_out: self.bytes_out,
+            pages_out: self.pages_out,
+            slots_free: self.allocator.slots_left()
+                + self.slots.len() as u64
+                + self.untypeds.len() as u64
+                + self.arenas.len() as u64 * (1 + ARENA_SLOTS),
+        }
     }
 
     /// An empty slot.
@@ -58,6 +85,7 @@ impl Store {
 
     /// Free addresses of one page, in a region whose page table stays.
     pub(crate) fn page_address(&mut self) -> u64 {
+        self.pages_out += 1;
         match self.pages.pop() {
             Some(address) => address,
             None => self.window.reserve(12, 1),
@@ -66,6 +94,7 @@ impl Store {
 
     /// Takes back an address where nothing is mapped any more.
     pub(crate) fn give_page_address(&mut self, address: u64) {
+        self.pages_out -= 1;
         self.pages.push(address);
     }
 
@@ -75,10 +104,12 @@ impl Store {
             .untypeds
             .iter()
             .position(|(bits, _)| *bits == size_bits);
-        match found {
-            Some(found) => Ok(self.untypeds.swap_remove(found).1),
-            None => self.allocator.make_untyped(size_bits),
-        }
+        let untyped = match found {
+            Some(found) => self.untypeds.swap_remove(found).1,
+            None => self.allocator.make_untyped(size_bits)?,
+        };
+        self.bytes_out += 1 << size_bits;
+        Ok(untyped)
     }
 
     /// Takes an untyped back, and with it all that was made of it.
@@ -86,6 +117,7 @@ impl Store {
         let slot = self.allocator.place(untyped);
         // Refused only if somebody else has deleted it; then it is lost.
         if slot.revoke().is_ok() {
+            self.bytes_out -= 1 << size_bits;
             self.untypeds.push((size_bits, untyped));
         }
     }
@@ -93,16 +125,19 @@ impl Store {
     /// Memory and slots of one process.
     pub(crate) fn arena(&mut self, size_bits: u64) -> Result<Arena, Exhausted> {
         let found = self.arenas.iter().position(|(bits, _)| *bits == size_bits);
-        match found {
-            Some(found) => Ok(self.arenas.swap_remove(found).1),
-            None => self.allocator.arena(size_bits, ARENA_SLOTS),
-        }
+        let arena = match found {
+            Some(found) => self.arenas.swap_remove(found).1,
+            None => self.allocator.arena(size_bits, ARENA_SLOTS)?,
+        };
+        self.bytes_out += 1 << size_bits;
+        Ok(arena)
     }
 
     /// Takes back a process's memory, and all that was made of it.
     pub(crate) fn give_arena(&mut self, size_bits: u64, mut arena: Arena) {
         // As in `give_untyped`.
         if arena.reset().is_ok() {
+            self.bytes_out -= 1 << size_bits;
             self.arenas.push((size_bits, arena));
         }
     }
