@@ -16,6 +16,8 @@ pub enum BatonCall {
     Park = -65,
     /// The same, with a signal to the notification `a1` directly before receiving.
     SignalPark = -66,
+    /// How often the kernel has been entered, in a kernel that was built to count that.
+    KernelEntries = -67,
 }
 
 const _: () = assert!(BatonCall::Doorbell as i64 == Syscall::FIRST_OF_BATON);
@@ -27,6 +29,7 @@ impl BatonCall {
             -64 => Self::Doorbell,
             -65 => Self::Park,
             -66 => Self::SignalPark,
+            -67 => Self::KernelEntries,
             _ => return None,
         })
     }
@@ -92,6 +95,8 @@ pub const FEATURES_CHUNK_BYTES: u64 = 32;
 pub const FEATURE_KERNEL_LANES: u64 = 1 << 0;
 /// Features word: [`BatonCall::Park`] and [`BatonCall::SignalPark`].
 pub const FEATURE_PARK: u64 = 1 << 1;
+/// Features word: [`BatonCall::KernelEntries`]. Only a kernel that was built for measuring has it.
+pub const FEATURE_KERNEL_ENTRIES: u64 = 1 << 2;
 
 /// The number of the object type "kernel lane" in `Untyped_Retype`.
 pub const KERNEL_LANE_TYPE: u64 = 64;

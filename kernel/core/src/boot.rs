@@ -9,13 +9,14 @@
 mod memory;
 
 use crate::cap::Cap;
+use crate::config::COUNTS_ENTRIES;
 use crate::machine::Machine;
 use crate::state::Kernel;
 use crate::tcb::ThreadState;
 use crate::vspace::INITIAL_ASID;
 use baton_kernel_mem::{Paddr, Slot, Tcb, UserWord, reg, tcb_slot};
 use baton_sel4_abi::baton::{
-    FEATURE_KERNEL_LANES, FEATURE_PARK, FEATURES_CHUNK_BYTES, HEADER_BATON,
+    FEATURE_KERNEL_ENTRIES, FEATURE_KERNEL_LANES, FEATURE_PARK, FEATURES_CHUNK_BYTES, HEADER_BATON,
 };
 use baton_sel4_abi::bootinfo::{HEADER_FDT, word};
 use baton_sel4_abi::{
@@ -29,7 +30,13 @@ const PAGE: u64 = 1 << PAGE_BITS;
 /// Bytes of the header before the device tree in the extra boot info.
 const CHUNK_HEADER: u64 = 16;
 /// What this kernel has beyond seL4.
-const FEATURES: u64 = FEATURE_KERNEL_LANES | FEATURE_PARK;
+const FEATURES: u64 = FEATURE_KERNEL_LANES
+    | FEATURE_PARK
+    | if COUNTS_ENTRIES {
+        FEATURE_KERNEL_ENTRIES
+    } else {
+        0
+    };
 /// Physical addresses from here on are given to nobody.
 const DEVICE_TOP: u64 = 1 << 39;
 /// The kernel's own table of interrupt slots (bytes, log2).

@@ -16,7 +16,6 @@
 
 use crate::cap::{self, Cap, address_of};
 use crate::error::{Answer, Decoded, Stop, SyscallError};
-use crate::fault::Fault;
 use crate::invocation::Invocation;
 use crate::lane::{POSITION_MASK, SLOT_STRIDE_BYTES, flag};
 use crate::machine::Machine;
@@ -40,7 +39,7 @@ const IN_PASSING: u32 = 16;
 const ANSWER_HEAD: u64 = (asynchronous::PAYLOAD_WORDS | (kind::ANSWER << 8)) << 32;
 
 /// Register in which [`BatonCall::Park`] says what became of it.
-const A6: usize = reg::A0 + 6;
+pub(crate) const PARKED: usize = reg::A0 + 6;
 
 /// Why draining has ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +63,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
     pub(crate) fn baton_syscall(self, current: &'m Tcb, call: BatonCall) {
         match call {
             BatonCall::Doorbell => self.doorbell(current),
+            BatonCall::KernelEntries => self.tell_entries(current),
             BatonCall::Park => self.park(current, None),
             BatonCall::SignalPark => {
                 let signal = current.context.get::<{ reg::A1 }>();
@@ -106,41 +106,31 @@ impl<'m, M: Machine> Kernel<'m, M> {
             }
         }
         // Last, so that it is never repeated.
-        if let Some(pointer) = signal
-            && !self.signal_by(current, pointer)
-        {
-            return;
+        if let Some(pointer) = signal {
+            self.signal_by(current, pointer);
+            // As if it had been signalled by a call of its own: whoever was ready before comes first.
+            self.queue_candidate_behind_others();
         }
-        current.context.set::<A6>(parked as u64);
+        current.context.set::<PARKED>(parked as u64);
         match parked {
             Parked::Received => self.receive(current, true),
             Parked::Answers | Parked::Quarantined => current.context.set::<{ reg::A0 }>(0),
         }
     }
 
-    /// Signals the notification that `pointer` names. If it names none, that is a fault of the thread.
-    fn signal_by(self, current: &'m Tcb, pointer: u64) -> bool {
-        let failure = match self.lookup_slot(current, pointer) {
-            Err(failure) => failure,
-            Ok(slot) => match Cap::decode(slot.cap()) {
-                Cap::Notification {
-                    address,
-                    badge,
-                    rights,
-                } if rights.contains(CapRights::WRITE) => {
-                    self.send_signal(self.mem.get(address), badge);
-                    return true;
-                }
-                _ => crate::LookupFailure::MissingCapability { bits_left: 0 },
-            },
-        };
-        let fault = Fault::Cap {
-            pointer,
-            in_recv_phase: false,
-            failure,
-        };
-        self.handle_fault(current, fault);
-        false
+    /// Signals the notification that `pointer` names. If it names none, nobody is signalled: who has just lost the right to wake another must not
+    /// fault for it while it goes to sleep.
+    fn signal_by(self, current: &'m Tcb, pointer: u64) {
+        if let Ok(slot) = self.lookup_slot(current, pointer)
+            && let Cap::Notification {
+                address,
+                badge,
+                rights,
+            } = Cap::decode(slot.cap())
+            && rights.contains(CapRights::WRITE)
+        {
+            self.send_signal(self.mem.get(address), badge);
+        }
     }
 
     /// Drains the lane of the caller, whose system call is to be made again if it cannot be done in one go: then there is no answer.

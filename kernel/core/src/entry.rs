@@ -4,10 +4,11 @@
 //! `baton_kernel_mem::Context`); after it, it restores those of the thread
 //! that it is given, or waits for an interrupt if there is none.
 
+use crate::config::COUNTS_ENTRIES;
 use crate::fault::Fault;
 use crate::machine::Machine;
 use crate::state::Kernel;
-use baton_kernel_mem::{Slot, Tcb};
+use baton_kernel_mem::{Slot, Tcb, reg};
 
 impl<'m, M: Machine> Kernel<'m, M> {
     /// A system call (`ecall`) of `current`, the running thread; its number is in register `a7`. Any that the fast
@@ -54,6 +55,21 @@ impl<'m, M: Machine> Kernel<'m, M> {
             self.handle_fault(current, fault);
         }
         self.switch()
+    }
+
+    /// Counts an entry, in a build that does: called first, once for each trap and each interrupt that ends the idle wait.
+    #[inline(always)]
+    pub fn count_entry(self) {
+        if COUNTS_ENTRIES {
+            let entries = &self.core.entries;
+            entries.set(entries.get().wrapping_add(1));
+        }
+    }
+
+    /// Says how many entries there were, this one included.
+    pub(crate) fn tell_entries(self, current: &'m Tcb) {
+        let entries = self.core.entries.get();
+        current.context.set::<{ reg::A0 }>(entries);
     }
 
     /// The thread that goes on: mostly the one that has made the call.

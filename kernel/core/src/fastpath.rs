@@ -1,9 +1,9 @@
 //! The fast path: the two halves of a remote procedure call, from system call to the other thread's registers in one piece,
-//! and signals for which nobody waits.
+//! signals for which nobody waits, and parking with a signal for somebody who does.
 //!
 //! `Call` to a thread that waits, and `ReplyRecv` to a thread that called, with up to four words in registers and no
 //! capabilities, when the other thread is the one that the scheduler would choose; `Send` to a notification that only takes
-//! a note. Everything else is left to the slow path, and so is each case of these that is not as usual.
+//! a note; `SignalPark` where one thread alone waits to be woken and would be chosen. Everything else is left to the slow path, and so is each case of these that is not as usual.
 //!
 //! Invariants:
 //! - a function here either changes nothing and returns `None`, or does all that the slow path would have done and returns
@@ -18,12 +18,14 @@
 use crate::cap::{Cap, KIND_MASK, REPLY_MASTER, address_of, kind, stored_rights};
 use crate::config::DOMAINS;
 use crate::derivation::FLAGS;
+use crate::drain::PARKED;
 use crate::endpoint::queue_state::{self, RECEIVE, SEND};
 use crate::machine::Machine;
 use crate::state::Kernel;
 use crate::tcb::{CAN_GRANT, ThreadState};
 use crate::transfer::copy_registers;
 use baton_kernel_mem::{Endpoint, Notification, Paddr, Slot, Tcb, reg, tcb_slot};
+use baton_sel4_abi::baton::Parked;
 use baton_sel4_abi::{CapRights, MSG_REGISTERS, MessageInfo};
 
 /// The registers that a system call has its arguments in, as the trap found them.
@@ -146,6 +148,77 @@ impl<'m, M: Machine> Kernel<'m, M> {
             Some(resume) => done(current, resume),
             None => Fast::Slow,
         }
+    }
+
+    /// `SignalPark` by `current`, the running thread: the two halves of a call between two inboxes.
+    #[inline(always)]
+    pub fn fast_signal_park(self, current: &'m Tcb, call: SyscallRegisters) -> Fast<'m> {
+        if cfg!(feature = "slow-only") {
+            return Fast::Slow;
+        }
+        match self.fast_signal_and_wait(current, call) {
+            Some(resume) => done(current, resume),
+            None => Fast::Slow,
+        }
+    }
+
+    /// Wakes the only thread that waits at the one notification, waits alone at the other, and switches.
+    #[inline(always)]
+    fn fast_signal_and_wait(self, current: &'m Tcb, call: SyscallRegisters) -> Option<Resume<'m>> {
+        const WRITE: u64 = stored_rights(CapRights::WRITE);
+        const READ: u64 = stored_rights(CapRights::READ);
+        if current.lane.get() != 0 {
+            return None;
+        }
+        // In `a1` is the notification to signal, where other calls have the message info.
+        let [first, badge] = self.find_slot(current, call.info)?.cap();
+        if first & (KIND_MASK | WRITE) != kind::NOTIFICATION | WRITE {
+            return None;
+        }
+        let signalled: &Notification = self.mem.find(address_of(first))?;
+        // Of another state than WAITING the difference is no TCB's address, for it is not aligned.
+        let waiter = signalled.head.get().wrapping_sub(queue_state::WAITING);
+        let waiter = self.fast_target(Paddr::new(waiter))?;
+        let alone = !self.is_another_ready(waiter.tcb);
+        if waiter.tcb.queue_next.get() != 0 || !alone || !self.would_be_chosen(waiter.tcb) {
+            return None;
+        }
+        let [first, _] = self.find_slot(current, call.pointer)?.cap();
+        if first & (KIND_MASK | READ) != kind::NOTIFICATION | READ {
+            return None;
+        }
+        let address = address_of(first);
+        let own: &Notification = self.mem.find(address)?;
+        let here = self.mem.address(current);
+        let bound = own.bound.get();
+        // Nobody else waits there, and no signal has come.
+        if own.head.get() != queue_state::IDLE || (bound != 0 && bound != here.value()) {
+            return None;
+        }
+
+        // The waiter leaves the queue.
+        signalled.head.set(queue_state::IDLE);
+        signalled.tail.set(0);
+        // The caller waits in its turn.
+        own.head.set(here.value() | queue_state::WAITING);
+        own.tail.set(here.value());
+        current.queue_prev.set(0);
+        current.queue_next.set(0);
+        current
+            .state
+            .set(ThreadState::BLOCKED_ON_NOTIFICATION.word());
+        current.blocking_object.set(address.value());
+        current.context.set::<PARKED>(Parked::Received as u64);
+        let Target { tcb, address } = waiter;
+        tcb.state.set(ThreadState::RUNNING.word());
+        self.core.current.set(address);
+        self.machine.set_address_space(tcb.space.get());
+        Some(Resume {
+            thread: tcb,
+            badge,
+            // A signal changes no other register.
+            info: tcb.context.get::<{ reg::A1 }>(),
+        })
     }
 
     /// The rest of what was left unfinished: the thread to go on with, all of whose registers are in its context.

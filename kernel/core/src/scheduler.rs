@@ -174,6 +174,19 @@ impl<'m, M: Machine> Kernel<'m, M> {
         self.core.action.set(CHOOSE);
     }
 
+    /// Has the candidate take its turn, if others of its priority or a higher one are ready.
+    pub(crate) fn queue_candidate_behind_others(self) {
+        let action = self.core.action.get();
+        if action == RESUME || action == CHOOSE {
+            return;
+        }
+        let candidate: &Tcb = self.mem.get(Paddr::new(action));
+        if self.is_another_ready(candidate) {
+            self.append(candidate);
+            self.core.action.set(CHOOSE);
+        }
+    }
+
     /// Forgets that a thread was to run next; it is about to be stopped.
     pub(crate) fn drop_candidate(self, tcb: &'m Tcb) {
         if self.core.action.get() == self.mem.address(tcb).value() {

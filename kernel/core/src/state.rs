@@ -59,6 +59,8 @@ pub struct CoreState {
     pub(crate) schedule: [Cell<(u64, u64)>; DOMAIN_SCHEDULE_LENGTH],
     /// The cancellation of badged sends that was preempted last.
     pub(crate) cancellation: Cancellation,
+    /// How often the kernel has been entered, if that is counted.
+    pub(crate) entries: Cell<u64>,
     /// The list of all threads, for debugging.
     #[cfg_attr(
         not(feature = "debug"),
@@ -89,6 +91,7 @@ impl CoreState {
                 1 << baton_sel4_abi::NUM_ASID_POOLS_BITS],
             schedule: [const { Cell::new((0, 0)) }; DOMAIN_SCHEDULE_LENGTH],
             cancellation: Cancellation::new(),
+            entries: Cell::new(0),
             all_threads: Cell::new(Paddr::NULL),
         }
     }

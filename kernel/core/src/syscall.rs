@@ -3,6 +3,7 @@
 //! Reference manual, chapter 2.2 and section 10.3.
 
 use crate::cap::{Cap, address_of, kind, kind_of, stored_rights};
+use crate::config::COUNTS_ENTRIES;
 use crate::endpoint::Sending;
 use crate::error::{Answer, Decoded, LookupFailure, Preempted, Stop, SyscallError};
 use crate::fault::Fault;
@@ -50,7 +51,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
     #[inline(never)]
     fn other_syscall(self, current: &'m Tcb, call: Option<Syscall>) {
         let number = current.context.get::<{ reg::A7 }>();
-        if let Some(call) = BatonCall::from_number(number as i64) {
+        let call_of_baton = BatonCall::from_number(number as i64)
+            .filter(|&call| COUNTS_ENTRIES || call != BatonCall::KernelEntries);
+        if let Some(call) = call_of_baton {
             self.baton_syscall(current, call);
         } else if !call.is_some_and(|call| self.debug_syscall(current, call)) {
             self.handle_fault(current, Fault::UnknownSyscall { number });

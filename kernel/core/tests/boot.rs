@@ -82,7 +82,10 @@ fn features_follow_the_device_tree() {
     let world = World::new();
     let at = world.info_address() + 4096 + (TREE_BYTES + 16).next_multiple_of(8);
     let chunk = [0, 8, 16, 24].map(|offset| world.fake.load(at + offset));
-    let features = baton::FEATURE_KERNEL_LANES | baton::FEATURE_PARK;
+    let mut features = baton::FEATURE_KERNEL_LANES | baton::FEATURE_PARK;
+    if cfg!(feature = "count-traps") {
+        features |= baton::FEATURE_KERNEL_ENTRIES;
+    }
     assert_eq!(
         chunk,
         [Ok(baton::HEADER_BATON), Ok(32), Ok(features), Ok(0)]

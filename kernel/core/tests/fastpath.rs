@@ -6,9 +6,9 @@
 mod common;
 
 use baton_kernel_core::ThreadState;
-use baton_kernel_core::mem::{Paddr, Tcb};
+use baton_kernel_core::mem::{Paddr, Tcb, reg};
 use baton_kernel_fake::{Fake, Message, RAM_BYTES, RAM_START};
-use baton_sel4_abi::{CapRights, Label, MessageInfo, Syscall, slots};
+use baton_sel4_abi::{BatonCall, CapRights, Label, MessageInfo, Syscall, slots};
 use common::random::{Random, number};
 use common::{DEPTH, ROOT, TOP, Thread, World};
 
@@ -284,12 +284,14 @@ impl Party {
             &[]
         };
         let thread = random.pick(&self.threads).cap;
-        let choice = random.below(40);
+        let choice = random.below(44);
         let is_root = self.threads.iter().all(|of| of.address != here);
         let choice = match (serves, choice) {
             _ if is_root => 36,
             (Some(_), 0..24) => 14,
             (None, 14..24) => 0,
+            // It waits for its clients at the notification that they signal.
+            (Some(number), 40..) => 40 + number as u64,
             _ => choice,
         };
         match choice {
@@ -319,6 +321,16 @@ impl Party {
             }
             35 => self.call(thread, Label::TcbSuspend, &[], &[]),
             36 | 37 => self.call(thread, Label::TcbResume, &[], &[]),
+            40.. => {
+                // Two that wake each other, mostly.
+                let mine = self.notifications[choice as usize % 2];
+                let theirs = match random.below(8) {
+                    0 => endpoint,
+                    1 => mine,
+                    _ => self.notifications[1 - choice as usize % 2],
+                };
+                self.signal_park(mine, theirs);
+            }
             38 => {
                 let words = [self.empty, DEPTH, slots::INIT_THREAD_VSPACE, DEPTH, 15];
                 self.call(ROOT, Label::CNodeCopy, &words, &[ROOT]);
@@ -326,6 +338,15 @@ impl Party {
             _ => self.call(ROOT, Label::CNodeDelete, &[self.empty, DEPTH], &[]),
         }
         format!("{choice} by way of {endpoint} with {} words", words.len())
+    }
+
+    fn signal_park(&self, mine: u64, theirs: u64) {
+        let context = &self.world.fake.current().context;
+        context.set::<{ reg::A7 }>(BatonCall::SignalPark.number().cast_unsigned());
+        context.set::<{ reg::A0 }>(mine);
+        context.set::<{ reg::A0 + 1 }>(theirs);
+        context.set::<{ reg::A0 + 6 }>(99);
+        self.world.fake.enter();
     }
 
     fn call(&self, cap: u64, label: Label, words: &[u64], caps: &[u64]) {

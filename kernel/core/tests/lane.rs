@@ -845,13 +845,40 @@ fn parking_without_a_capability_is_a_fault() {
     assert_eq!(world.got().info.label(), 1, "a capability fault");
     assert_eq!(world.got().words[1..3], [0x9999, 1], "while receiving");
     world.reply_message(0, &[]);
-    let notification = world.notification();
-    world.yield_now();
+}
+
+#[test]
+fn what_cannot_be_signalled_is_passed_over_when_parking() {
+    let world = World::new();
+    let mine = world.notification();
+    let unwritable = world.copy(mine, CapRights::READ);
+    for other in [0x9998, unwritable, world.endpoint()] {
+        // Somebody has signalled, so that it need not wait.
+        world.signal(mine);
+        let parked = world.baton_call(BatonCall::SignalPark, mine, other);
+        assert_eq!(parked.map(|(_, how)| how), Some(0), "it has received");
+    }
+    let thread = world.started(TOP);
+    assert_eq!(world.baton_call(BatonCall::SignalPark, mine, 0x9998), None);
     world.assert_runs(thread);
-    let call = BatonCall::SignalPark;
-    assert_eq!(world.baton_call(call, notification, 0x9998), None);
-    world.recv(handler);
-    assert_eq!(world.got().words[1..3], [0x9998, 0], "while sending");
+    world.signal(mine);
+    world.yield_now();
+    assert!(!world.runs(thread), "it waited as it should");
+}
+
+#[test]
+fn who_is_woken_when_parking_takes_turns_with_others() {
+    let world = World::new();
+    let (mine, theirs) = (world.notification(), world.notification());
+    let server = world.started(TOP);
+    world.yield_now();
+    world.assert_runs(server);
+    world.recv(theirs);
+    let bystander = world.started(TOP);
+    assert_eq!(world.baton_call(BatonCall::SignalPark, mine, theirs), None);
+    world.assert_runs(bystander);
+    world.yield_now();
+    world.assert_runs(server);
 }
 
 #[test]

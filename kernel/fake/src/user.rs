@@ -4,7 +4,7 @@ use crate::Fake;
 use baton_kernel_core::mem::{Paddr, Tcb, UserWord, reg};
 use baton_kernel_core::{Fast, SyscallRegisters};
 use baton_sel4_abi::message::ipc_buffer;
-use baton_sel4_abi::{Error, Label, MessageInfo, Syscall};
+use baton_sel4_abi::{BatonCall, Error, Label, MessageInfo, Syscall};
 
 /// A message to be sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,12 +99,15 @@ impl Fake {
             pointer: registers.get::<{ reg::A0 }>(),
             info: registers.get::<{ reg::A1 }>(),
         };
-        let number = Syscall::from_number(registers.get::<{ reg::A7 }>() as i64);
+        let number = registers.get::<{ reg::A7 }>() as i64;
+        let of_baton = BatonCall::from_number(number);
+        let number = Syscall::from_number(number);
         let fast = match number {
             _ if self.slow_only.get() => Fast::Slow,
             Some(Syscall::Call) => kernel.fast_call(current, call),
             Some(Syscall::ReplyRecv) => kernel.fast_reply_recv(current, call),
             Some(Syscall::Send) => kernel.fast_send(current, call),
+            _ if of_baton == Some(BatonCall::SignalPark) => kernel.fast_signal_park(current, call),
             _ => Fast::Slow,
         };
         match fast {

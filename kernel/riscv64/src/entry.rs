@@ -9,7 +9,7 @@
 
 use core::arch::global_asm;
 
-use baton_sel4_abi::Syscall;
+use baton_sel4_abi::{BatonCall, Syscall};
 
 unsafe extern "C" {
     /// Where traps go. Not to be called from Rust.
@@ -82,6 +82,8 @@ global_asm!(
     "   beqz  x7, 5f",
     "   addi  x7, a7, {not_send}",
     "   beqz  x7, 6f",
+    "   addi  x7, a7, {not_signal_park}",
+    "   beqz  x7, 7f",
     "   jal   {syscall}",
     //
     // Goes on with the context at a0.
@@ -137,6 +139,8 @@ global_asm!(
     "   j     restore",
     "6: jal   {send}",
     "   j     restore",
+    "7: jal   {signal_park}",
+    "   j     restore",
     //
     // Anything but a system call: the thread tries again.
     "2: sd    x6, 32*8(sp)",
@@ -158,9 +162,11 @@ global_asm!(
     call = sym crate::trap::call,
     reply_recv = sym crate::trap::reply_recv,
     send = sym crate::trap::send,
+    signal_park = sym crate::trap::signal_park,
     not_call = const -Syscall::Call.number(),
     not_reply_recv = const -Syscall::ReplyRecv.number(),
     not_send = const -Syscall::Send.number(),
+    not_signal_park = const -BatonCall::SignalPark.number(),
     other = sym crate::trap::other,
     broken = sym crate::trap::broken,
     ecall = const crate::trap::CAUSE_ECALL,

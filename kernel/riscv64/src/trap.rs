@@ -64,6 +64,21 @@ pub unsafe extern "C" fn send(pointer: u64, info: u64, current: *const Tcb) -> u
     }
 }
 
+/// `SignalPark`, as [`call`].
+///
+/// # Safety
+/// As [`call`].
+pub unsafe extern "C" fn signal_park(pointer: u64, info: u64, current: *const Tcb) -> u64 {
+    // SAFETY: the caller's promise.
+    let (entry, current) = unsafe { enter(current) };
+    let call = SyscallRegisters { pointer, info };
+    match entry.kernel().fast_signal_park(current, call) {
+        Fast::Done(resume) => go_on(resume),
+        Fast::Unfinished(resume) => finish(current, resume.thread, resume.badge, resume.info),
+        Fast::Slow | Fast::Found(_) => slow(current),
+    }
+}
+
 /// Any other system call, as [`call`].
 ///
 /// # Safety
@@ -82,7 +97,9 @@ pub unsafe extern "C" fn syscall(_pointer: u64, _info: u64, current: *const Tcb)
 unsafe fn enter<'m>(current: *const Tcb) -> (Entry<'m>, &'m Tcb) {
     // SAFETY: the entry code runs one trap at a time; what was restored last is where a handle to the current thread pointed, and
     // `Memory` has been promised that there is memory for good.
-    unsafe { (hart(), &*current) }
+    let (entry, current) = unsafe { (hart(), &*current) };
+    entry.kernel().count_entry();
+    (entry, current)
 }
 
 /// Leaves the kernel for a thread, with badge and message info in registers instead of its context.
@@ -148,6 +165,7 @@ pub unsafe extern "C" fn other(cause: u64, value: u64) -> u64 {
     // SAFETY: the entry code runs one trap at a time.
     let entry = unsafe { hart() };
     let kernel = entry.kernel();
+    kernel.count_entry();
     let next = if cause & INTERRUPT != 0 {
         kernel.handle_interrupt()
     } else {
@@ -177,9 +195,11 @@ fn idle(entry: &Entry<'_>) -> u64 {
     loop {
         // SAFETY: interrupts are off in `sstatus`, so that nothing is taken here; one that is on in `sie` ends the wait.
         unsafe { asm!("wfi", options(nomem, nostack)) };
-        if csr::sip::read() & csr::sie::read() != 0
-            && let Some(thread) = entry.kernel().handle_interrupt()
-        {
+        if csr::sip::read() & csr::sie::read() == 0 {
+            continue;
+        }
+        entry.kernel().count_entry();
+        if let Some(thread) = entry.kernel().handle_interrupt() {
             return address(thread);
         }
     }

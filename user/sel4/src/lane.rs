@@ -80,6 +80,14 @@ pub fn signal_park(at: Notification, other: Notification) -> (Parked, u64) {
     parked(BatonCall::SignalPark, at.cptr(), other.cptr())
 }
 
+/// How often the kernel has been entered since it began: by system calls (this one included), interrupts and exceptions. Only for a kernel
+/// whose features word has [`FEATURE_KERNEL_ENTRIES`](baton_sel4_abi::baton::FEATURE_KERNEL_ENTRIES).
+#[inline]
+pub fn kernel_entries() -> u64 {
+    let [a0, ..] = syscall_registers(BatonCall::KernelEntries.number(), [0; 7]);
+    a0
+}
+
 #[inline]
 fn parked(call: BatonCall, at: CPtr, other: CPtr) -> (Parked, u64) {
     let [badge, .., how] = syscall_registers(call.number(), [at, other, 0, 0, 0, 0, 0]);

@@ -51,7 +51,7 @@ pub use ipc::{
     Message, Received, call_raw, nb_recv, nb_send, recv, reply, reply_recv, send, wait, yield_now,
 };
 pub use irq::Trigger;
-pub use lane::{LaneShape, doorbell, park, signal_park};
+pub use lane::{LaneShape, doorbell, kernel_entries, park, signal_park};
 pub use raw::{IpcBuffer, ThreadArea, ipc_buffer, syscall_registers};
 #[cfg(target_arch = "riscv64")]
 pub use raw::{set_thread_local_word, thread_local_word};
