@@ -291,6 +291,9 @@ impl<P: Platform> Handle<P> {
             let ended = root.is_over();
             if done == 0 || ended || busy_turns >= FLUSH_TURNS {
                 source.flush(&held);
+                if done != 0 || ended {
+                    local.platform.ring_deferred();
+                }
                 busy_turns = 0;
             }
             if ended {
@@ -371,6 +374,7 @@ impl<P: Platform> Local<P> {
     fn turn<S: Source>(&self, source: &S, held: &mut S::Held) -> u32 {
         let done = self.work(source, held);
         source.flush(held);
+        self.platform.ring_deferred();
         done
     }
 

@@ -17,8 +17,8 @@ pub trait Source {
 
     /// Gets hold of it: the executor is about to be driven.
     fn hold(&self) -> Self::Held;
-    /// Sees to what is not part of an ordinary turn. Called before the first turn, every [`ATTEND_TURNS`] turns, after a sleep,
-    /// and when [`crate::Handle::attend`] asked for it. What is held may be another afterwards.
+    /// Sees to what is not part of an ordinary turn. Called before the first turn, every [`ATTEND_TURNS`] turns, after a sleep
+    /// if [`Source::woken`] said so, and when [`crate::Handle::attend`] asked for it. What is held may be another afterwards.
     fn attend(&self, held: &mut Self::Held);
     /// If exactly one connection is worth a look in this turn: drains its lanes, at most a quantum each, and says how many messages there
     /// were.
@@ -39,8 +39,8 @@ pub trait Source {
     fn flush(&self, held: &Self::Held);
     /// Sleep has been announced: asks for space where it is wanted, and says whether anything at all is there to be done.
     fn last_look(&self, held: &Self::Held) -> bool;
-    /// The executor has woken up again.
-    fn woken(&self, held: &Self::Held);
+    /// The executor has woken up again. Says whether it is to be attended to before the next turn.
+    fn woken(&self, held: &Self::Held) -> bool;
 }
 
 /// The right to poll tasks: a turn is under way, and no poll.
@@ -107,5 +107,7 @@ impl Source for () {
     fn last_look(&self, _held: &()) -> bool {
         false
     }
-    fn woken(&self, _held: &()) {}
+    fn woken(&self, _held: &()) -> bool {
+        false
+    }
 }

@@ -56,7 +56,7 @@ const RING_TAIL: usize = 8;
 
 impl SharedRing {
     /// Words that a ring of `2^size_bits` slots takes.
-    pub fn words(size_bits: u32) -> usize {
+    pub const fn words(size_bits: u32) -> usize {
         SLOTS + (SLOT_STRIDE_WORDS << size_bits)
     }
 

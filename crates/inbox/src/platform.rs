@@ -50,6 +50,11 @@ pub trait Platform: Sized + 'static {
     /// after each sleep and, while awake, every so many turns.
     fn attend(&self) {}
 
+    /// Rings whom [`Bell::ring`] has put off to ring. Where waking somebody and waiting are one step, a platform may put off the last ring until
+    /// the consumer either waits ([`Platform::wait`]), or calls this because it has something else to do: at the end of each turn.
+    #[inline(always)]
+    fn ring_deferred(&self) {}
+
     /// What [`Platform::set_current`] stored last on this thread; null at first.
     fn current() -> *const ();
 
@@ -59,7 +64,8 @@ pub trait Platform: Sized + 'static {
 
 /// The right to wake one sleeping consumer.
 pub trait Bell: Send + Sync + 'static {
-    /// Wakes the consumer, or makes its next wait return at once. Never blocks.
+    /// Wakes the consumer, or makes its next wait return at once; at the latest when the caller waits, or calls [`Platform::ring_deferred`].
+    /// Never blocks.
     fn ring(&self);
 
     /// Whether the connection that this bell belongs to was ended by whoever made it, and its memory perhaps replaced. Asked before a peer

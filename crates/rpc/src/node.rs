@@ -135,6 +135,8 @@ pub(crate) struct Inner<P: Platform> {
     pub(crate) taken: Cell<u64>,
     /// How often the executor has attended to this node.
     pub(crate) attended: Cell<u32>,
+    /// Connections whose peers were asked to ring for space when the executor went to sleep, one bit each.
+    pub(crate) wanting: Cell<u64>,
     pub(crate) dispatcher: Dispatcher,
 }
 
@@ -202,6 +204,7 @@ impl<P: Platform> Node<P> {
                 arriving: RefCell::new(Vec::with_capacity(MAX_CONNECTIONS)),
                 taken: Cell::new(0),
                 attended: Cell::new(0),
+                wanting: Cell::new(0),
                 dispatcher: Dispatcher::default(),
             })),
         };
@@ -323,6 +326,20 @@ impl<P: Platform> NodeHandle<P> {
                 service.transpose()
             },
         )
+    }
+
+    /// Binds a connection that only calls, to a peer whose senders all write `peer_ring`.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind_client_to_ring(
+        &self,
+        parts: LinkParts<P::Bell>,
+        binding: Binding,
+        peer_ring: &SharedRing,
+    ) -> Result<Client<P>, BindError> {
+        self.bind_to_ring(parts, binding, None::<Rc<NoService>>, peer_ring)
     }
 
     /// Binds a connection that is served by `service`, and may call as well.

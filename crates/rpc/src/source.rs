@@ -139,6 +139,7 @@ impl<P: Platform> Source for Inner<P> {
         }
         let unsettled = ledger.unsettled.get();
         if unsettled != 0 {
+            self.wanting.set(unsettled);
             for index in bits(unsettled) {
                 if let Some(port) = held.get(index) {
                     port.connection.link.set_want_space(true);
@@ -156,11 +157,16 @@ impl<P: Platform> Source for Inner<P> {
         self.bound(held).any(Port::has_message)
     }
 
-    fn woken(&self, held: &Rc<Ports<P>>) {
-        for port in self.bound(held) {
-            port.connection.link.set_want_space(false);
+    fn woken(&self, held: &Rc<Ports<P>>) -> bool {
+        for index in bits(self.wanting.replace(0)) {
+            if let Some(port) = held.get(index) {
+                port.connection.link.set_want_space(false);
+            }
         }
         self.scan.look_at_all();
+        let ledger = &*self.ledger;
+        let changed = ledger.unsettled.get() | ledger.leaving.get() != 0;
+        changed || ledger.tracing.get() != ledger.handle.trace().is_on()
     }
 }
 

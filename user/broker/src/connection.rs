@@ -5,7 +5,7 @@
 //! ```text
 //! for each side:  n slots    the region that it writes, mapped there read-write; when the connection has ended, pages of zeros
 //!                 n slots    the same frames, mapped read-only at the other side
-//!                 2 slots    at this side: the page of the peer's state word, read-only; that of its hint word
+//!                 3 slots    at this side: the page of the peer's state word, read-only; that of its hint word; its ring, if it has one
 //! ```
 
 use crate::process::{ProcessNumber, Record};
@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use baton_inbox::RegionLayout;
 use baton_platform::ServiceNumber;
 use baton_platform::protocol::space::{self, Place};
-use baton_platform::protocol::{Entry, Refusal, Terms, slots, state};
+use baton_platform::protocol::{Entry, Refusal, Terms, Transport, slots, state};
 use baton_runtime::sel4::{
     CNode, CapRights, Capability, Error, Fault, Message, ObjectType, Page, Slot, Untyped, reply,
 };
@@ -84,7 +84,7 @@ impl Connection {
     fn base(&self, side: usize) -> u64 {
         match side {
             CLIENT => 0,
-            _ => 2 * self.sides[CLIENT].pages + 2,
+            _ => 2 * self.sides[CLIENT].pages + 3,
         }
     }
 
@@ -102,6 +102,11 @@ impl Connection {
     fn words(&self, side: usize) -> [Slot; 2] {
         let first = self.base(side) + 2 * self.sides[side].pages;
         [self.slot(first), self.slot(first + 1)]
+    }
+
+    /// The capability by which a side writes its peer's ring.
+    fn ring(&self, side: usize) -> Slot {
+        self.slot(self.base(side) + 2 * self.sides[side].pages + 2)
     }
 }
 
@@ -143,7 +148,13 @@ impl Broker {
         terms: &Terms,
     ) -> Result<u32, Refusal> {
         let maps = self.services.get(&service.0).is_some_and(|it| it.maps);
-        let layouts = terms.layouts().map_err(|_| Refusal::TooMuch)?;
+        let transports = [client, server].map(|process| self.transport_of(process));
+        let transport = match transports {
+            [Some(client), Some(server)] if client == server => client,
+            [Some(_), Some(_)] => return Err(Refusal::Transport),
+            _ => return Err(Refusal::NotServing),
+        };
+        let layouts = terms.layouts(transport).map_err(|_| Refusal::TooMuch)?;
         let layouts = [layouts.0, layouts.1];
         let pages = [pages(&layouts[CLIENT]), pages(&layouts[SERVER])];
         if pages
@@ -227,6 +238,12 @@ impl Broker {
         Ok(client_index)
     }
 
+    /// How the messages of a process that lives get across.
+    pub(crate) fn transport_of(&self, process: ProcessNumber) -> Option<Transport> {
+        let record = self.processes.get(&process.0)?;
+        Some(record.transport)
+    }
+
     fn free_index(&mut self, process: ProcessNumber, index: u32) {
         if let Some(record) = self.processes.get_mut(&process.0) {
             record.taken &= !(1 << index);
@@ -241,7 +258,7 @@ impl Broker {
     ) -> Result<Connection, Exhausted> {
         let pages = sides[CLIENT].pages + sides[SERVER].pages;
         let frames_bits = bits(pages) + PAGE_BITS;
-        let node_bits = bits(2 * pages + 4);
+        let node_bits = bits(2 * pages + 6);
         let node_memory_bits = ObjectType::CapTable.size_bits(node_bits);
         let frames = self.store.untyped(frames_bits)?;
         let node_memory = match self.store.untyped(node_memory_bits) {
@@ -320,6 +337,7 @@ impl Broker {
             let record = living_mut(processes, peer.process)?;
             let pages = [record.state, record.hint].map(|page| store.allocator.place(page));
             let bell = store.allocator.place(record.notification);
+            let ring = record.ring.map(|ring| store.allocator.place(ring));
             let rights = [CapRights::READ, CapRights::READ_WRITE];
             let record = living_mut(processes, own.process)?;
             let slots_and_pages = connection.words(side).into_iter().zip(pages);
@@ -327,6 +345,12 @@ impl Broker {
             for ((slot, page), (rights, at)) in slots_and_pages.zip(places) {
                 slot.copy_from(page, rights)?;
                 map_slot(store, record, slot, at, rights)?;
+            }
+            if let Some(ring) = ring {
+                let slot = connection.ring(side);
+                slot.copy_from(ring, CapRights::READ_WRITE)?;
+                let at = space::peer_ring(own.index.into());
+                map_slot(store, record, slot, at, CapRights::READ_WRITE)?;
             }
             // Nobody asks by whom it was rung: the badge only must not be 0.
             bell_slot(record, own.index).mint_from(bell, CapRights::WRITE, 1 << peer.index)?;
@@ -465,7 +489,8 @@ impl Broker {
         let own = (0..connection.sides[side].pages).map(|page| connection.written(side, page));
         let peers =
             (0..connection.sides[1 - side].pages).map(|page| connection.read(1 - side, page));
-        for slot in own.chain(peers).chain(connection.words(side)) {
+        let words = connection.words(side).into_iter();
+        for slot in own.chain(peers).chain(words).chain([connection.ring(side)]) {
             // Deleting a mapped frame's capability unmaps it. It is empty where the frames were taken back.
             let _ = slot.delete();
         }

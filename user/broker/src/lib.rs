@@ -40,7 +40,7 @@ use crate::store::Store;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use baton_platform::ServiceNumber;
-use baton_platform::protocol::Terms;
+use baton_platform::protocol::{Terms, Transport};
 use baton_runtime::protocol::{Event, Text};
 use baton_runtime::sel4::{AsidPool, CPtr, CapRights, Endpoint, Error, Received, Slot, Tcb};
 use baton_runtime::{Allocator, Exhausted, MapError, ObjectSource, Root, Window};
@@ -137,6 +137,7 @@ pub struct Broker {
     asid_pool: AsidPool,
     features: u64,
     timebase_hz: u64,
+    transport: Transport,
     store: Store,
     processes: BTreeMap<u32, Record>,
     services: BTreeMap<u32, Service>,
@@ -165,6 +166,7 @@ impl Broker {
             asid_pool: root.asid_pool,
             features: root.features(),
             timebase_hz: root.timebase_hz(),
+            transport: Transport::default(),
             store,
             processes: BTreeMap::new(),
             services: BTreeMap::new(),
@@ -202,6 +204,11 @@ impl Broker {
     /// Starts processes with this features word from now on. Bits that the kernel does not have make them call what there is not.
     pub fn set_features(&mut self, features: u64) {
         self.features = features;
+    }
+
+    /// Starts processes for this transport from now on: at first [`Transport::Lanes`].
+    pub fn set_transport(&mut self, transport: Transport) {
+        self.transport = transport;
     }
 
     /// Makes a service that `owner`, which need not run yet, may serve; see [`Broker::next_process`].

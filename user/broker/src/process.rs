@@ -4,11 +4,11 @@ use crate::store::NOT_CODE;
 use crate::{Broker, GrantNumber, badge};
 use alloc::boxed::Box;
 use baton_inbox::layout::MAX_CONNECTIONS;
-use baton_platform::protocol::{NOTICES, entry, slots, space, state};
+use baton_platform::protocol::{NOTICES, TRANSPORT, Transport, entry, slots, space, state};
 use baton_runtime::process::{Gift, SpawnError};
 use baton_runtime::protocol::Text;
 use baton_runtime::sel4::{
-    CPtr, CapRights, Capability, Fault, Message, Notification, Page, nb_send,
+    CPtr, CapRights, Capability, Fault, Message, Notification, ObjectType, Page, nb_send,
 };
 use baton_runtime::{Arena, Exhausted, MapError, Mapped, ObjectSource, Process, ProcessConfig};
 
@@ -90,6 +90,10 @@ pub(crate) struct Record {
     pub(crate) state: Page,
     pub(crate) hint: Page,
     pub(crate) zeros: Page,
+    /// How its messages get across.
+    pub(crate) transport: Transport,
+    /// The ring that all its senders write, if that is how.
+    pub(crate) ring: Option<Page>,
     notices: Mapped,
     notice_count: u64,
     /// Connection numbers that are taken, one bit each.
@@ -201,7 +205,11 @@ impl Broker {
         spawn: &Spawn<'_>,
         extras: &Extras<'_>,
     ) -> Result<Record, SpawnError> {
-        let bytes = (1 << IMAGE_BITS) + spawn.heap_bytes.next_multiple_of(1 << 21);
+        let ring_bytes = match self.transport {
+            Transport::OneRing => 1 << space::RING_BITS,
+            Transport::Lanes | Transport::OneLane => 0,
+        };
+        let bytes = (1 << IMAGE_BITS) + ring_bytes + spawn.heap_bytes.next_multiple_of(1 << 21);
         let arena_bits = u64::from(bytes.next_power_of_two().ilog2());
         let master = self.store.slot()?;
         let arena = match self.store.arena(arena_bits) {
@@ -252,6 +260,12 @@ impl Broker {
             arguments: spawn.arguments,
             gifts: &[],
         };
+        // First, for it is large.
+        let ring = match self.transport {
+            Transport::OneRing => Some(arena.object(ObjectType::MegaPage, 0)?),
+            Transport::Lanes | Transport::OneLane => None,
+        };
+        let ring = ring.map(Page::from_cptr);
         let process = Process::make(arena, &mut self.store.scratch_window(), &config)?;
         let notification = arena.make::<Notification>()?;
         let gift = |from, rights| Gift {
@@ -278,6 +292,9 @@ impl Broker {
         vspace.map(arena, state, space::STATE, CapRights::READ_WRITE, NOT_CODE)?;
         vspace.map(arena, hint, space::HINT, CapRights::READ_WRITE, NOT_CODE)?;
         vspace.map(arena, readable, space::NOTICES, CapRights::READ, NOT_CODE)?;
+        if let Some(ring) = ring {
+            vspace.map(arena, ring, space::RING, CapRights::READ_WRITE, NOT_CODE)?;
+        }
         let address = self.store.page_address();
         let mapped = self
             .store
@@ -290,6 +307,7 @@ impl Broker {
                 return Err(error.into());
             }
         };
+        notices.write(TRANSPORT as u64 * 8, self.transport as u64);
         let arena = holder.take().ok_or(Exhausted::Slots)?;
         Ok(Record {
             arena,
@@ -300,6 +318,8 @@ impl Broker {
             state,
             hint,
             zeros,
+            transport: self.transport,
+            ring,
             notices,
             notice_count: 0,
             taken: 0,

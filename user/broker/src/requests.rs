@@ -80,7 +80,10 @@ impl Broker {
     ) -> Result<u64, (Refusal, u64)> {
         let terms = Terms::from_words(words(received, 1)?);
         // What is granted must be possible for every client, not be found out with the first.
-        terms.layouts().map_err(|_| (Refusal::TooMuch, 0))?;
+        let transport = self.transport_of(server).ok_or((Refusal::NotYours, 0))?;
+        terms
+            .layouts(transport)
+            .map_err(|_| (Refusal::TooMuch, 0))?;
         let service = u32::try_from(received.word(0))
             .ok()
             .and_then(|number| self.services.get_mut(&number))

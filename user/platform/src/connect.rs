@@ -2,11 +2,11 @@
 
 use crate::memory::{Lease, read_only, writable};
 use crate::notices::{Noticed, Notices};
-use crate::platform::{SignalBell, UserBell};
-use crate::protocol::{CONNECT, Entry, Refusal, SERVE, Terms, slots, space};
+use crate::platform::{Deferred, SignalBell, UserBell};
+use crate::protocol::{CONNECT, Entry, Refusal, SERVE, Terms, Transport, slots, space};
 use alloc::sync::Arc;
 use baton_inbox::layout::STATE_WORDS;
-use baton_inbox::{LayoutError, LinkParts};
+use baton_inbox::{LayoutError, LinkParts, Publication, SharedRing};
 use baton_sel4::{CPtr, Endpoint, Message, Notification};
 use baton_shm::OutOfRange;
 use core::fmt;
@@ -91,6 +91,8 @@ pub enum ConnectError {
     TooMuch,
     /// The broker's memory or capability slots are used up.
     Exhausted,
+    /// The service's process gets its messages across in another way than this one: have both started for the same.
+    Transport,
     /// The broker refused for a reason that has no place here.
     Refused(Refusal),
     /// The broker's answer is none: it is of another version.
@@ -127,6 +129,9 @@ impl fmt::Display for ConnectError {
             ConnectError::OwnFull => f.write_str("this process's inbox holds no more connections"),
             ConnectError::TooMuch => {
                 f.write_str("more was wanted than a connection can have, want less")
+            }
+            ConnectError::Transport => {
+                f.write_str("the service's process gets its messages across in another way")
             }
             ConnectError::Exhausted => f.write_str("the broker's memory or slots are used up"),
             ConnectError::Refused(refusal) => write!(f, "the broker refused: {refusal:?}"),
@@ -210,6 +215,7 @@ pub(crate) fn connect(
         Some(Refusal::GrantInUse) => ConnectError::GrantInUse,
         Some(Refusal::TooMuch) => ConnectError::TooMuch,
         Some(Refusal::Exhausted) => ConnectError::Exhausted,
+        Some(Refusal::Transport) => ConnectError::Transport,
         Some(refusal) => ConnectError::Refused(refusal),
     })
 }
@@ -239,15 +245,23 @@ pub(crate) fn serve(
     }
 }
 
+/// What the inbox binds for a connection.
+pub(crate) struct Parts {
+    pub(crate) link: LinkParts<UserBell>,
+    /// The peer's ring, if all its senders write one.
+    pub(crate) ring: Option<SharedRing>,
+}
+
 /// What the inbox binds for connection `index`, which the notice page has as `noticed`.
-pub(crate) fn parts(
+pub(crate) fn parts<U: Publication>(
     broker: Endpoint,
+    deferred: &Deferred,
     notices: &Notices,
     index: usize,
     noticed: &Noticed,
-) -> Result<LinkParts<UserBell>, LayoutError> {
+) -> Result<Parts, LayoutError> {
     let entry: &Entry = &noticed.entry;
-    let (out_layout, in_layout) = entry.layouts()?;
+    let (out_layout, in_layout) = entry.layouts(Transport::of::<U>())?;
     let number = index as u64;
     let lease = Some(Arc::new(Lease {
         broker,
@@ -259,10 +273,11 @@ pub(crate) fn parts(
         needed_words: error.offset_words + error.len_words,
         region_words: error.region_words,
     };
+    let ring = U::ONE_RING.then(|| ring(space::peer_ring(number), lease.clone()));
     let peer_state = read_only(space::peer_state(number), STATE_WORDS, lease.clone());
     let peer_hint = writable(space::peer_hint(number), 1, lease.clone());
     let bell = Notification::new(slots::BELLS + number);
-    Ok(LinkParts {
+    let link = LinkParts {
         outgoing: writable(space::outgoing(number), out_layout.words(), lease.clone()),
         out_layout,
         incoming: read_only(space::incoming(number), in_layout.words(), lease),
@@ -274,8 +289,21 @@ pub(crate) fn parts(
             bell,
             notices.state_word(index),
             noticed.generation,
+            deferred,
         )),
         credits: entry.credits,
         granted: entry.granted,
-    })
+    };
+    Ok(Parts { link, ring })
+}
+
+/// Slots of the ring that all senders of an inbox write (log2): what is left of its frame holds its tail.
+const RING_SLOTS_BITS: u32 = 13;
+
+const _: () = assert!(SharedRing::words(RING_SLOTS_BITS) * 8 <= 1 << space::RING_BITS);
+
+/// The ring at `address`, which is this process's own, or that of the peer to which `lease` leads.
+pub(crate) fn ring(address: u64, lease: Option<Arc<Lease>>) -> SharedRing {
+    let region = writable(address, SharedRing::words(RING_SLOTS_BITS), lease);
+    SharedRing::new(region, RING_SLOTS_BITS)
 }

@@ -12,23 +12,26 @@
 //! Neighbours: `connect` asks the broker, `notices` has what it tells; `baton-rpc` runs the connections.
 
 use crate::clock::Clock;
-use crate::connect::{self, ConnectError, Grants, ServeError, ServiceCap, ServiceNumber, Wants};
+use crate::connect::{
+    self, ConnectError, Grants, Parts, ServeError, ServiceCap, ServiceNumber, Wants,
+};
 use crate::memory::writable;
 use crate::notices::{Noticed, Notices};
-use crate::platform::{User, UserBell};
-use crate::protocol::{END, space};
+use crate::platform::{Deferred, User, UserBell};
+use crate::protocol::{END, Transport, space};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use baton_executor::NewExecutorError;
 use baton_inbox::layout::{HINT_WORDS, MAX_CONNECTIONS, STATE_WORDS};
-use baton_inbox::{LinkParts, Publication, TailWord};
+use baton_inbox::{Publication, TailWord};
 use baton_rpc::{
     Band, BindError, Binding, Client, Config, Connection, Handle, Interface, Mode, Node,
     NodeHandle, RunError, Service,
 };
 use baton_runtime::StartInfo;
+use baton_sel4::abi::baton::FEATURE_PARK;
 use baton_sel4::{Endpoint, Message};
 use baton_trace::{End, Peer as TracePeer, Ring, Unit, write_lines};
 use core::cell::{Cell, RefCell};
@@ -64,6 +67,8 @@ pub enum StartNodeError {
     NoTasks,
     /// The process has a node already: an inbox has one.
     SecondNode,
+    /// The process was started for another transport than the program's: see `Broker::set_transport`.
+    Transport,
 }
 
 impl fmt::Display for StartNodeError {
@@ -74,6 +79,9 @@ impl fmt::Display for StartNodeError {
                 f.write_str("the executor has no task entry for the control task; configure more")
             }
             StartNodeError::SecondNode => f.write_str("the process's inbox has a node already"),
+            StartNodeError::Transport => f.write_str(
+                "the process was started for another way to get messages across than its program has",
+            ),
         }
     }
 }
@@ -90,7 +98,7 @@ pub struct PeerInfo {
 }
 
 /// Binds a client that has come, and tells the service of it.
-type Bind<U> = dyn Fn(&NodeHandle<User<U>>, LinkParts<UserBell>, Binding, PeerInfo) -> Bound<U>;
+type Bind<U> = dyn Fn(&NodeHandle<User<U>>, Parts, Binding, PeerInfo) -> Bound<U>;
 type Bound<U> = Result<Client<User<U>>, BindError>;
 
 struct Offer<U: Publication> {
@@ -173,13 +181,18 @@ impl<U: Publication> UserNode<U> {
     ///
     /// [`StartNodeError`].
     pub fn start(info: &'static StartInfo, config: NodeConfig) -> Result<Self, StartNodeError> {
+        let notices = Rc::new(Notices::new());
+        if notices.transport() != Transport::of::<U>() as u64 {
+            return Err(StartNodeError::Transport);
+        }
         // Relaxed: only the flag itself counts.
         if BEGUN.swap(true, baton_sync::Ordering::Relaxed) {
             return Err(StartNodeError::SecondNode);
         }
         let broker = info.parent();
-        let notices = Rc::new(Notices::new());
-        let platform = User::new(broker, Clock::new(info.timebase_hz()), notices.clone());
+        let parks = info.features() & FEATURE_PARK != 0;
+        let clock = Clock::new(info.timebase_hz());
+        let platform = User::new(broker, clock, notices.clone(), parks);
         let ring = Arc::new(Ring::new(config.trace_events));
         let state = writable(space::STATE, STATE_WORDS, None);
         let hint = writable(space::HINT, HINT_WORDS, None);
@@ -187,7 +200,11 @@ impl<U: Publication> UserNode<U> {
         let (Ok(state), Ok(hint)) = (state.word(0), hint.word(0)) else {
             unreachable!("the pages have words");
         };
-        let node = Node::new(platform, state, hint, ring, config.config)
+        let own_ring = U::ONE_RING.then(|| connect::ring(space::RING, None).reader());
+        let Ok(own_ring) = own_ring.transpose() else {
+            unreachable!("the frame holds the ring");
+        };
+        let node = Node::with_ring(platform, state, hint, ring, config.config, own_ring)
             .map_err(StartNodeError::Executor)?;
         let handle = UserHandle(Rc::new(Inner {
             node: NodeHandle::clone(&node),
@@ -300,7 +317,7 @@ impl<U: Publication> UserHandle<U> {
         }
         let bind: Rc<Bind<U>> = Rc::new(move |node, parts, binding, peer| {
             let service = make(peer);
-            let client = node.bind(parts, binding, service.clone())?;
+            let client = bind_served(node, parts, binding, service.clone())?;
             connected(client.clone(), peer, service);
             Ok(client)
         });
@@ -333,7 +350,7 @@ impl<U: Publication> UserHandle<U> {
         wants: &Wants,
     ) -> Result<Client<User<U>>, ConnectError> {
         self.connect_with(service, interface, 0, wants, |node, parts, binding| {
-            node.bind_client(parts, binding)
+            bind_client(node, parts, binding)
         })
     }
 
@@ -353,7 +370,7 @@ impl<U: Publication> UserHandle<U> {
     ) -> Result<Client<User<U>>, ConnectError> {
         let back = S::INTERFACE.hash;
         self.connect_with(service, interface, back, wants, |node, parts, binding| {
-            node.bind(parts, binding, own)
+            bind_served(node, parts, binding, own)
         })
     }
 
@@ -363,7 +380,7 @@ impl<U: Publication> UserHandle<U> {
         interface: Interface,
         back_interface: u64,
         wants: &Wants,
-        bind: impl FnOnce(&NodeHandle<User<U>>, LinkParts<UserBell>, Binding) -> Bound<U>,
+        bind: impl FnOnce(&NodeHandle<User<U>>, Parts, Binding) -> Bound<U>,
     ) -> Result<Client<User<U>>, ConnectError> {
         let inner = &self.0;
         if inner.ended.get() {
@@ -485,6 +502,10 @@ impl<U: Publication> UserHandle<U> {
 }
 
 impl<U: Publication> Inner<U> {
+    fn deferred(&self) -> &Deferred {
+        self.node.executor().platform().deferred()
+    }
+
     /// Connections that are bound and have not failed.
     fn standing(&self) -> usize {
         let peers = self.peers.borrow();
@@ -509,7 +530,7 @@ impl<U: Publication> Inner<U> {
         index: usize,
         noticed: &Noticed,
         band: Band,
-        bind: impl FnOnce(&NodeHandle<User<U>>, LinkParts<UserBell>, Binding) -> Bound<U>,
+        bind: impl FnOnce(&NodeHandle<User<U>>, Parts, Binding) -> Bound<U>,
     ) -> Result<Client<User<U>>, ConnectError> {
         if let Some(seen) = self.seen.borrow_mut().get_mut(index) {
             *seen = noticed.generation;
@@ -524,9 +545,10 @@ impl<U: Publication> Inner<U> {
             band,
             ..Binding::default()
         };
-        let bound = connect::parts(self.broker, &self.notices, index, noticed)
-            .map_err(ConnectError::Layout)
-            .and_then(|parts| bind(&self.node, parts, binding).map_err(ConnectError::NotBound));
+        let bound =
+            connect::parts::<U>(self.broker, self.deferred(), &self.notices, index, noticed)
+                .map_err(ConnectError::Layout)
+                .and_then(|parts| bind(&self.node, parts, binding).map_err(ConnectError::NotBound));
         if let Ok(client) = &bound {
             if let Some(end) = self.ends.borrow_mut().get_mut(index) {
                 *end = Some(End {
@@ -595,7 +617,13 @@ impl<U: Publication> Inner<U> {
         let Some((band, bind)) = offer else {
             self.turn_away(None);
             // What was mapped for it is given back.
-            drop(connect::parts(self.broker, &self.notices, index, noticed));
+            drop(connect::parts::<U>(
+                self.broker,
+                self.deferred(),
+                &self.notices,
+                index,
+                noticed,
+            ));
             return;
         };
         let info = PeerInfo {
@@ -661,6 +689,31 @@ impl<U: Publication> Inner<U> {
             }
         }
         again
+    }
+}
+
+/// Binds a connection that is served by `service`.
+fn bind_served<U: Publication, S: Service<User<U>>>(
+    node: &NodeHandle<User<U>>,
+    parts: Parts,
+    binding: Binding,
+    service: Rc<S>,
+) -> Bound<U> {
+    match parts.ring {
+        Some(ring) => node.bind_to_ring(parts.link, binding, Some(service), &ring),
+        None => node.bind(parts.link, binding, service),
+    }
+}
+
+/// Binds a connection that only calls.
+fn bind_client<U: Publication>(
+    node: &NodeHandle<User<U>>,
+    parts: Parts,
+    binding: Binding,
+) -> Bound<U> {
+    match parts.ring {
+        Some(ring) => node.bind_client_to_ring(parts.link, binding, &ring),
+        None => node.bind_client(parts.link, binding),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The notice page: what the broker has to tell, read by this process and written by the broker only.
 
 use crate::memory::read_only;
-use crate::protocol::{Entry, NOTICE_WORDS, NOTICES, entry, space, state};
+use crate::protocol::{Entry, NOTICE_WORDS, NOTICES, TRANSPORT, entry, space, state};
 use baton_inbox::layout::MAX_CONNECTIONS;
 use baton_shm::{ReadRegion, ReadWord};
 use baton_sync::Ordering;
@@ -34,6 +34,12 @@ impl Notices {
             seen: Cell::new(0),
             waker: RefCell::new(None),
         }
+    }
+
+    /// The transport that the process was started for, as a number.
+    pub(crate) fn transport(&self) -> u64 {
+        // Relaxed: written before the process began.
+        word(&self.page, TRANSPORT).load(Ordering::Relaxed)
     }
 
     /// Wakes who waits if there are new notices.

@@ -7,13 +7,15 @@ use crate::clock::{Clock, now_instructions};
 use crate::notices::Notices;
 use crate::protocol::{ALARM, slots, state};
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use baton_inbox::{Bell, Platform, Publication, TailWord};
 use baton_sel4::{
-    Capability, Endpoint, Message, Notification, doorbell, nb_send, park, set_thread_local_word,
+    CPtr, Capability, Endpoint, Message, Notification, doorbell, nb_send, park,
+    set_thread_local_word, signal_park,
     thread_local_word, yield_now,
 };
 use baton_shm::ReadWord;
-use baton_sync::Ordering;
+use baton_sync::{AtomicU64, Ordering};
 use core::cell::Cell;
 use core::marker::PhantomData;
 
@@ -31,7 +33,14 @@ pub struct User<U: Publication = TailWord> {
     /// Whether the thread has a kernel lane, which is drained before it sleeps.
     has_lane: Cell<bool>,
     publication: PhantomData<U>,
+    /// Whom the bells of connections have put off to ring.
+    deferred: Deferred,
+    /// Whether the kernel can signal and wait in one call.
+    parks: bool,
 }
+
+/// The notification of a peer that is still to be signalled, 0 for none: by the call that waits, where that can be.
+pub(crate) type Deferred = Arc<AtomicU64>;
 
 /// The right to signal a process's notification.
 #[derive(Clone, Debug)]
@@ -39,6 +48,8 @@ pub struct SignalBell {
     notification: Notification,
     /// The state word of the connection that the bell belongs to, and its value while that stands.
     stands: Option<(ReadWord, u64)>,
+    /// Where the ring is put off to.
+    deferred: Option<Deferred>,
 }
 
 impl SignalBell {
@@ -47,10 +58,12 @@ impl SignalBell {
         notification: Notification,
         word: ReadWord,
         generation: u64,
+        deferred: &Deferred,
     ) -> Self {
         SignalBell {
             notification,
             stands: Some((word, state::word(generation, state::STANDS))),
+            deferred: Some(deferred.clone()),
         }
     }
 }
@@ -66,13 +79,27 @@ pub enum UserBell {
 
 impl Bell for UserBell {
     fn ring(&self) {
-        match self {
-            // Not `signal`: where the broker has taken the capability back already, that would be a fault, and this is nothing.
-            UserBell::Process(bell) => nb_send(bell.notification.cptr(), &Message::new(0, &[])),
+        let SignalBell {
+            notification,
+            deferred,
+            ..
+        } = match self {
+            UserBell::Process(bell) => bell,
             UserBell::Kernel => {
                 // A lane that is quarantined says so in its flags.
                 doorbell();
+                return;
             }
+        };
+        let now = notification.cptr();
+        let Some(deferred) = deferred else {
+            return signal(now);
+        };
+        // Relaxed, here and below: only the thread of the executor has the bells of its connections, and reads this.
+        let before = deferred.load(Ordering::Relaxed);
+        deferred.store(now, Ordering::Relaxed);
+        if before != 0 && before != now {
+            signal(before);
         }
     }
 
@@ -86,8 +113,13 @@ impl Bell for UserBell {
     }
 }
 
+/// Not by `signal`: where the broker has taken the capability back already, that would be a fault, and this is nothing.
+fn signal(notification: CPtr) {
+    nb_send(notification, &Message::new(0, &[]));
+}
+
 impl<U: Publication> User<U> {
-    pub(crate) fn new(broker: Endpoint, clock: Clock, notices: Rc<Notices>) -> Self {
+    pub(crate) fn new(broker: Endpoint, clock: Clock, notices: Rc<Notices>, parks: bool) -> Self {
         User {
             notification: Notification::new(slots::NOTIFICATION),
             broker,
@@ -97,6 +129,8 @@ impl<U: Publication> User<U> {
             has_alarms: Cell::new(true),
             has_lane: Cell::new(false),
             publication: PhantomData,
+            deferred: Deferred::default(),
+            parks,
         }
     }
 
@@ -112,6 +146,22 @@ impl<U: Publication> User<U> {
         } else {
             self.notification.wait();
         }
+    }
+
+    /// Where the bells of connections put their rings off to.
+    pub(crate) fn deferred(&self) -> &Deferred {
+        &self.deferred
+    }
+
+    /// Whom the bells have put off to ring, and forgets it.
+    #[inline(always)]
+    fn take_deferred(&self) -> Option<CPtr> {
+        let deferred = self.deferred.load(Ordering::Relaxed);
+        if deferred == 0 {
+            return None;
+        }
+        self.deferred.store(0, Ordering::Relaxed);
+        Some(deferred)
     }
 
     /// Waits for a signal or the deadline.
@@ -146,8 +196,21 @@ impl<U: Publication> Platform for User<U> {
 
     fn wait(&self, deadline_ns: Option<u64>) {
         match deadline_ns {
-            Some(deadline_ns) => self.wait_until(deadline_ns),
-            None => self.sleep(),
+            Some(deadline_ns) => {
+                self.ring_deferred();
+                self.wait_until(deadline_ns);
+            }
+            None => match self.take_deferred() {
+                Some(other) if self.parks => {
+                    signal_park(self.notification, Notification::new(other));
+                }
+                other => {
+                    if let Some(other) = other {
+                        signal(other);
+                    }
+                    self.sleep();
+                }
+            },
         }
     }
 
@@ -155,6 +218,7 @@ impl<U: Publication> Platform for User<U> {
         UserBell::Process(SignalBell {
             notification: self.notification,
             stands: None,
+            deferred: None,
         })
     }
 
@@ -179,6 +243,13 @@ impl<U: Publication> Platform for User<U> {
         true
     }
 
+    #[inline(always)]
+    fn ring_deferred(&self) {
+        if let Some(other) = self.take_deferred() {
+            signal(other);
+        }
+    }
+
     #[inline]
     fn attend(&self) {
         self.notices.look();
@@ -192,5 +263,11 @@ impl<U: Publication> Platform for User<U> {
     #[inline]
     fn set_current(current: *const ()) {
         set_thread_local_word(current as usize);
+    }
+}
+
+impl<U: Publication> Drop for User<U> {
+    fn drop(&mut self) {
+        self.ring_deferred();
     }
 }

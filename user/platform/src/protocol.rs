@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! word 0          how many notices there have been
+//!      1          how the process's messages get across: a `Transport`
 //!      64 + 7k    connection k: 0  its state: generation << 8 | one of `state`
 //!                               1  the service: its number | whether this process serves, << 32
 //!                               2  credits that this process may use | credits that it grants, << 32
@@ -16,7 +17,7 @@
 //! Words 1 to 4 do not change while the state is the same. Neighbours: `user/broker` writes all this, `notices` reads it.
 
 use baton_inbox::layout::MAX_CONNECTIONS;
-use baton_inbox::{LayoutError, RegionLayout};
+use baton_inbox::{LayoutError, Publication, RegionLayout};
 
 /// Label: connect to the service whose capability comes along. Words: hash of the interface, hash of the interface that may be
 /// called back or 0, credits wanted | offered << 32, bytes of bulk buffers of requests | of answers << 32. Answer: the connection's
@@ -62,10 +63,12 @@ pub enum Refusal {
     NoClock = 11,
     /// As many connections were made with the capability as may be at a time: disconnect one.
     GrantInUse = 12,
+    /// The service's process gets its messages across in another way.
+    Transport = 13,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 12] = [
+    const ALL: [Refusal; 13] = [
         Refusal::Malformed,
         Refusal::NoService,
         Refusal::NotServing,
@@ -78,6 +81,7 @@ impl Refusal {
         Refusal::NotYours,
         Refusal::NoClock,
         Refusal::GrantInUse,
+        Refusal::Transport,
     ];
 
     /// The refusal in an answer's label, if it is one.
@@ -91,6 +95,49 @@ impl Refusal {
 /// Connections that can be made with one capability to a service at a time: so nobody takes all places of a service. Those that have ended
 /// count until they are let go of.
 pub const CONNECTIONS_OF_GRANT: usize = 4;
+
+/// How the messages of a process get across, of which both sides of a connection must have the same idea: it is the parent's choice, and
+/// [`Transport::of`] the program's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Transport {
+    /// Requests and answers have a lane each, which one side writes.
+    #[default]
+    Lanes = 0,
+    /// Requests and answers of a direction share a lane. For comparison.
+    OneLane = 1,
+    /// All senders write one ring of the receiver, who must trust them all, as they must trust each other: one that dies may take the others
+    /// with it. For comparison.
+    OneRing = 2,
+}
+
+impl Transport {
+    /// What a program with publication `U` needs.
+    pub const fn of<U: Publication>() -> Self {
+        match (U::ONE_RING, U::ONE_LANE) {
+            (true, _) => Transport::OneRing,
+            (false, true) => Transport::OneLane,
+            (false, false) => Transport::Lanes,
+        }
+    }
+
+    /// The layouts of what this side writes and what its peer writes, for `own` credits at the peer and `granted` ones here.
+    fn layouts(self, own: u32, granted: u32, bulk: [u32; 2]) -> Result<Layouts, LayoutError> {
+        // Where requests and answers share a lane, it needs room for both.
+        let spare = match self {
+            Transport::Lanes => 0,
+            Transport::OneLane | Transport::OneRing => own.max(granted),
+        };
+        let of = |credits: u32, others| {
+            let slots = credits.saturating_add(spare);
+            RegionLayout::new(slots, others, bulk[0], bulk[1])
+        };
+        Ok((of(own, granted)?, of(granted, own)?))
+    }
+}
+
+/// What one side writes, and what the other does.
+pub type Layouts = (RegionLayout, RegionLayout);
 
 /// States of a connection in the notice page.
 pub mod state {
@@ -109,6 +156,8 @@ pub mod state {
 
 /// Word of the notice page that counts notices.
 pub const NOTICES: usize = 0;
+/// Word of the notice page that has the process's [`Transport`].
+pub const TRANSPORT: usize = 1;
 /// Words of the notice page that mean something.
 pub const NOTICE_WORDS: usize = entry(MAX_CONNECTIONS);
 
@@ -152,6 +201,11 @@ pub mod space {
     /// Bytes of that.
     pub const OPEN_BYTES: u64 = 1 << 30;
 
+    /// Its own ring, if all its senders write one: they may, too.
+    pub const RING: u64 = 0x1f_4000_0000;
+    /// Bytes of such a ring (log2): one frame.
+    pub const RING_BITS: u64 = 21;
+
     const PEERS: u64 = 0x1f_8000_0000;
     const LANES: u64 = 0x20_0000_0000;
 
@@ -166,6 +220,11 @@ pub mod space {
     /// The page of the hint word of connection `index`'s peer: it may write.
     pub const fn peer_hint(index: u64) -> u64 {
         peer_state(index) + 0x1000
+    }
+
+    /// The ring of connection `index`'s peer, if all its senders write one: it may write.
+    pub const fn peer_ring(index: u64) -> u64 {
+        RING + ((index + 1) << RING_BITS)
     }
 
     /// The region of connection `index` that it writes.
@@ -314,14 +373,9 @@ impl Terms {
     ///
     /// # Errors
     /// [`LayoutError`]: less must be wanted.
-    pub fn layouts(&self) -> Result<(RegionLayout, RegionLayout), LayoutError> {
-        let of = |own, others| {
-            RegionLayout::new(own, others, self.request_bulk_bytes, self.answer_bulk_bytes)
-        };
-        Ok((
-            of(self.credits, self.back_credits)?,
-            of(self.back_credits, self.credits)?,
-        ))
+    pub fn layouts(&self, transport: Transport) -> Result<Layouts, LayoutError> {
+        let bulk = [self.request_bulk_bytes, self.answer_bulk_bytes];
+        transport.layouts(self.credits, self.back_credits, bulk)
     }
 }
 
@@ -376,13 +430,8 @@ impl Entry {
     ///
     /// # Errors
     /// [`LayoutError`]; none if the broker made the connection.
-    pub fn layouts(&self) -> Result<(RegionLayout, RegionLayout), LayoutError> {
-        let of = |own, others| {
-            RegionLayout::new(own, others, self.request_bulk_bytes, self.answer_bulk_bytes)
-        };
-        Ok((
-            of(self.credits, self.granted)?,
-            of(self.granted, self.credits)?,
-        ))
+    pub fn layouts(&self, transport: Transport) -> Result<Layouts, LayoutError> {
+        let bulk = [self.request_bulk_bytes, self.answer_bulk_bytes];
+        transport.layouts(self.credits, self.granted, bulk)
     }
 }

@@ -51,8 +51,12 @@ impl<P: Platform> Local<P> {
     pub(super) fn idle<S: Source>(&self, source: &S, held: &S::Held, mode: Mode, streak: u32) {
         match mode {
             Mode::Park => self.sleep(source, held),
-            Mode::Poll => self.spin(source, held, streak),
+            Mode::Poll => {
+                self.platform.ring_deferred();
+                self.spin(source, held, streak);
+            }
             Mode::Adaptive => {
+                self.platform.ring_deferred();
                 let turns = self.idle_turns.get() + 1;
                 self.idle_turns.set(turns);
                 if turns == 1 {
@@ -135,10 +139,14 @@ impl<P: Platform> Local<P> {
             self.event(Step::Sleep);
             self.platform.wait(deadline_ns);
             self.event(Step::Woken);
+        } else {
+            self.platform.ring_deferred();
         }
         core.foreign.set_sleeping(false);
         self.state.awake();
-        core.attend(ATTEND_SOURCE);
-        source.woken(held);
+        self.platform.attend();
+        if source.woken(held) {
+            core.attend(ATTEND_SOURCE);
+        }
     }
 }
