@@ -23,6 +23,8 @@ pub enum Flavour {
     Debug,
     /// As `Release`, without the fast path: what every other way through the kernel costs.
     SlowOnly,
+    /// As `Release`, but it counts its entries: for figures of those alone.
+    CountTraps,
     /// Debug, with four scheduling domains and a schedule for them.
     DebugDomains,
 }
@@ -33,6 +35,7 @@ impl Flavour {
         match self {
             Self::Release => "kernel.elf",
             Self::SlowOnly => "kernel-slow-only.elf",
+            Self::CountTraps => "kernel-count-traps.elf",
             Self::Debug => "kernel-debug.elf",
             Self::DebugDomains => "kernel-debug-domains.elf",
         }
@@ -40,7 +43,7 @@ impl Flavour {
 
     const fn profile(self) -> &'static str {
         match self {
-            Self::Release | Self::SlowOnly => "release",
+            Self::Release | Self::SlowOnly | Self::CountTraps => "release",
             Self::Debug | Self::DebugDomains => "debug-kernel",
         }
     }
@@ -49,6 +52,7 @@ impl Flavour {
         match self {
             Self::Release => "",
             Self::SlowOnly => "slow-only",
+            Self::CountTraps => "count-traps",
             Self::Debug => "debug",
             Self::DebugDomains => "debug,domains",
         }

@@ -15,12 +15,13 @@ use crate::error::Error;
 use crate::kernel::{Flavour, build_kernel};
 use crate::kernel_pages;
 use crate::kernel_plot;
-use crate::kernel_programs::{self, BOOT, PROGRAMS, Wanted, workloads};
+use crate::kernel_programs::{self, BOOT, Build, Extent, PROGRAMS, Program, Wanted, workloads};
+use crate::kernel_requests;
 use crate::kernel_rows::{Reported, Row, Rows, UPSTREAM, parse_report};
 use crate::kernel_targets::{self, NO_FASTPATH};
 use crate::process::{Workspace, capture_until, last_lines};
 use crate::qemu::Machine;
-use crate::user::{App, image_on};
+use crate::user::{BENCH, image_on};
 
 /// Rounds to warm up, and rounds to measure.
 const ROUNDS: u32 = 1000;
@@ -58,8 +59,8 @@ struct Subject {
     kernel: PathBuf,
     /// What the names of its variants begin with.
     prefix: &'static str,
-    /// Whether it has no fast path.
-    slow_only: bool,
+    /// What kind of kernel it is.
+    build: Build,
 }
 
 /// Measures, writes `bench/qemu.csv` into the target directory with its plots, and prints the figures beside upstream's.
@@ -111,6 +112,7 @@ pub fn bench_qemu(workspace: &Workspace, options: &Options) -> Result<(), Error>
         return Ok(());
     }
     print!("\n{}", kernel_targets::table(&rows));
+    print!("\n{}", kernel_requests::table(&rows));
     println!("This is a part of the measurement only.");
     Ok(())
 }
@@ -140,34 +142,40 @@ pub fn plot(text: &str, dir: &Path) -> Result<(), Error> {
 
 fn show(rows: &Rows, dir: &Path) -> Result<(), Error> {
     kernel_plot::plot(rows, dir)?;
+    kernel_requests::plot(rows, dir)?;
     print!("\n{}", kernel_targets::table(rows));
+    print!("\n{}", kernel_requests::table(rows));
     Ok(())
 }
 
 /// The kernels to measure.
 fn subjects(workspace: &Workspace, bare: &Bare, options: &Options) -> Result<Vec<Subject>, Error> {
     let mut subjects = Vec::new();
-    let mut add = |kernel, prefix, slow_only| {
+    let mut add = |kernel, prefix, build| {
         subjects.push(Subject {
             kernel,
             prefix,
-            slow_only,
+            build,
         });
     };
     match &options.kernel {
-        Some(kernel) => add(kernel.clone(), "", false),
+        Some(kernel) => add(kernel.clone(), "", Build::Release),
         None => {
-            add(build_kernel(workspace, bare, Flavour::Release)?, "", false);
+            let mut ours = |flavour, build| {
+                build_kernel(workspace, bare, flavour).map(|kernel| add(kernel, "", build))
+            };
+            ours(Flavour::Release, Build::Release)?;
             if !options.quick {
-                add(build_kernel(workspace, bare, Flavour::SlowOnly)?, "", true);
+                ours(Flavour::SlowOnly, Build::SlowOnly)?;
+                ours(Flavour::CountTraps, Build::CountTraps)?;
             }
         }
     }
     if let Some(kernel) = &options.reference {
-        add(kernel.clone(), UPSTREAM, false);
+        add(kernel.clone(), UPSTREAM, Build::Release);
     }
     if let Some(kernel) = &options.reference_no_fastpath {
-        add(kernel.clone(), UPSTREAM, true);
+        add(kernel.clone(), UPSTREAM, Build::SlowOnly);
     }
     Ok(subjects)
 }
@@ -181,19 +189,16 @@ fn measure(
 ) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     for program in PROGRAMS {
-        let wanted = program.wanted(subject.slow_only, &options.only);
+        let extent = Extent {
+            build: subject.build,
+            quick: options.quick,
+        };
+        let wanted = program.wanted(extent, &options.only);
         if wanted.iter().any(|row| row.workload != BOOT) {
-            rows.extend(run(
-                workspace,
-                bare,
-                subject,
-                options,
-                program.app,
-                &wanted,
-            )?);
+            rows.extend(run(workspace, bare, subject, options, program, &wanted)?);
         }
     }
-    if !subject.slow_only {
+    if subject.build == Build::Release {
         rows.extend(size_of(&subject.kernel, subject.prefix)?);
     }
     Ok(rows)
@@ -205,23 +210,29 @@ fn run(
     bare: &Bare,
     subject: &Subject,
     options: &Options,
-    app: App<'_>,
+    program: &Program,
     wanted: &[Wanted],
 ) -> Result<Vec<Row>, Error> {
     let Subject {
         kernel,
         prefix,
-        slow_only,
+        build,
     } = subject;
-    let build = if *slow_only { NO_FASTPATH } else { "release" };
-    let name = format!("{}-{prefix}{build}.elf", app.0);
+    let flavour = match build {
+        Build::Release => "release",
+        Build::SlowOnly => NO_FASTPATH,
+        Build::CountTraps => "count_traps",
+    };
+    let app = program.app;
+    let name = format!("{}-{prefix}{flavour}.elf", app.0);
     let (image, machine) = image_on(workspace, bare, app, kernel, &name)?;
     let machine = Machine {
         count_instructions: true,
         ..machine
     };
     let mut boot = machine.boot(&image)?;
-    boot.arg("-append").arg(command_line(subject, options));
+    boot.arg("-append")
+        .arg(command_line(subject, options, program));
     let deadline = Instant::now() + Duration::from_secs(LIMIT_S);
     let output = capture_until(&mut boot, deadline, LIMIT_S)?;
     let refused = |reason: String| {
@@ -233,7 +244,8 @@ fn run(
     };
     let reported = parse_report(&output).map_err(refused)?;
     for Reported { row, spread } in &reported {
-        if spread.0 < spread.1 {
+        // Samples of asynchronous requests have timer interrupts in them.
+        if spread.0 < spread.1 && app == BENCH {
             println!(
                 "not all samples are equal: {row} has {} to {}",
                 spread.0, spread.1
@@ -243,7 +255,7 @@ fn run(
     let mut rows: Vec<Row> = reported.into_iter().map(|reported| reported.row).collect();
     kernel_programs::check(&rows, wanted).map_err(refused)?;
     for row in &mut rows {
-        if *slow_only {
+        if *build == Build::SlowOnly {
             row.variant = NO_FASTPATH.to_owned();
         }
         row.variant.insert_str(0, prefix);
@@ -252,14 +264,18 @@ fn run(
 }
 
 /// What the root task is told.
-fn command_line(subject: &Subject, options: &Options) -> String {
+fn command_line(subject: &Subject, options: &Options, program: &Program) -> String {
     let rounds = if options.quick { QUICK_ROUNDS } else { ROUNDS };
     let mut line = format!("rounds={rounds}");
-    if subject.slow_only {
+    if subject.build == Build::SlowOnly {
         // The fast path's own comparison is without floating point.
         line += " variants=fpu_off";
     } else {
         line = format!("{line} {COUNT_KEY}{}", "0".repeat(COUNT_DIGITS));
+    }
+    if options.quick && !program.quick.is_empty() {
+        line += " variants=";
+        line += &program.quick.join(",");
     }
     if !options.only.is_empty() {
         line += " workloads=";
@@ -305,17 +321,18 @@ mod tests {
             only: vec!["call".to_owned(), "signal".to_owned()],
             ..Options::default()
         };
-        let subject = |slow_only| Subject {
+        let subject = |build| Subject {
             kernel: PathBuf::new(),
             prefix: "",
-            slow_only,
+            build,
         };
+        let calls = &PROGRAMS[0];
         assert_eq!(
-            command_line(&subject(true), &options),
+            command_line(&subject(Build::SlowOnly), &options, calls),
             "rounds=100 variants=fpu_off workloads=call,signal"
         );
         assert_eq!(
-            command_line(&subject(false), &Options::default()),
+            command_line(&subject(Build::Release), &Options::default(), calls),
             "rounds=1000 kernel-entered-at=0000000000000000"
         );
         assert!(!options.is_whole() && Options::default().is_whole());

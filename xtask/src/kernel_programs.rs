@@ -1,8 +1,9 @@
 //! The root tasks that `cargo xtask bench qemu` boots, and the rows that each must report. To add one, add an entry to [`PROGRAMS`].
 
+use crate::kernel_requests::{OUTSTANDING, POLL_OUTSTANDING, SENDERS, WAYS, YIELD_SENDERS};
 use crate::kernel_rows::Row;
 use crate::kernel_targets::{REQUESTS, SYNC, VARIANTS, WORKLOADS};
-use crate::user::{App, BENCH};
+use crate::user::{App, BENCH, REQUEST};
 
 /// The workload that is not asked for by name.
 pub const BOOT: &str = "boot";
@@ -11,38 +12,68 @@ pub const BOOT: &str = "boot";
 pub struct Program {
     /// Which.
     pub app: App<'static>,
-    /// The rows that it reports when nothing is left out; of a kernel without fast path if that is so.
-    rows: fn(bool) -> Vec<Wanted>,
+    /// The rows that it reports when nothing is left out.
+    rows: fn(Extent) -> Vec<Wanted>,
+    /// The variants that it is asked for in a quick run; all if there are none.
+    pub quick: &'static [&'static str],
+}
+
+/// On which kernel, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// What kind of kernel it is.
+    pub build: Build,
+    /// Whether only a first impression is wanted.
+    pub quick: bool,
+}
+
+/// What kind of kernel is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// The kernel as one would use it.
+    Release,
+    /// The same without its fast path.
+    SlowOnly,
+    /// The same, but it counts its entries, which are all that is reported then.
+    CountTraps,
 }
 
 /// All of them.
-pub const PROGRAMS: &[Program] = &[Program {
-    app: BENCH,
-    rows: system_calls,
-}];
+pub const PROGRAMS: &[Program] = &[
+    Program {
+        app: BENCH,
+        rows: system_calls,
+        quick: &[],
+    },
+    Program {
+        app: REQUEST,
+        rows: requests,
+        quick: &["lanes_s1", "pairs_s1", "shared_s1", "lanes_s4"],
+    },
+];
 
 /// What identifies a row that must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The workload.
     pub workload: &'static str,
-    variant: &'static str,
+    variant: String,
     outstanding: u64,
 }
 
-const fn wanted(workload: &'static str, variant: &'static str) -> Wanted {
+fn wanted(workload: &'static str, variant: &str) -> Wanted {
     Wanted {
         workload,
-        variant,
+        variant: variant.to_owned(),
         outstanding: 1,
     }
 }
 
-fn system_calls(slow_only: bool) -> Vec<Wanted> {
-    let variants = if slow_only {
-        &VARIANTS[..1]
-    } else {
-        &VARIANTS[..3]
+fn system_calls(extent: Extent) -> Vec<Wanted> {
+    let variants = match extent.build {
+        Build::Release => &VARIANTS[..3],
+        Build::SlowOnly => &VARIANTS[..1],
+        Build::CountTraps => return Vec::new(),
     };
     let calls = WORKLOADS.iter().flat_map(|workload| {
         variants
@@ -50,7 +81,7 @@ fn system_calls(slow_only: bool) -> Vec<Wanted> {
             .map(|variant| wanted(workload.name, variant))
     });
     let mut rows: Vec<Wanted> = calls.collect();
-    if !slow_only {
+    if extent.build == Build::Release {
         rows.push(wanted(BOOT, "release"));
         let requests = REQUESTS
             .iter()
@@ -60,10 +91,44 @@ fn system_calls(slow_only: bool) -> Vec<Wanted> {
     rows
 }
 
+/// Asynchronous requests: the same plan as in `user/apps/request/src/plan.rs`.
+fn requests(extent: Extent) -> Vec<Wanted> {
+    let mut rows = Vec::new();
+    if extent.build == Build::SlowOnly {
+        return rows;
+    }
+    let mut add =
+        |way: &str, meanwhile: &str, senders: u64, words: &[&'static str], points: &[u64]| {
+            let variant = format!("{way}{meanwhile}_s{senders}");
+            for &workload in words {
+                rows.extend(points.iter().map(|&outstanding| Wanted {
+                    workload,
+                    variant: variant.clone(),
+                    outstanding,
+                }));
+            }
+        };
+    for way in WAYS {
+        for senders in SENDERS {
+            let words = if senders == 1 { 3 } else { 1 };
+            add(way, "", senders, &REQUESTS[..words], &OUTSTANDING);
+        }
+        for senders in YIELD_SENDERS {
+            add(way, "_yield", senders, &REQUESTS[..1], &OUTSTANDING);
+        }
+        add(way, "_poll", 1, &REQUESTS[..1], &POLL_OUTSTANDING);
+    }
+    let quick = PROGRAMS.iter().find(|program| program.app == REQUEST);
+    if let Some(program) = quick.filter(|_| extent.quick) {
+        rows.retain(|row| program.quick.contains(&row.variant.as_str()));
+    }
+    rows
+}
+
 impl Program {
     /// The rows that it must report if only these workloads are asked for; all if none is.
-    pub fn wanted(&self, slow_only: bool, only: &[String]) -> Vec<Wanted> {
-        let mut rows = (self.rows)(slow_only);
+    pub fn wanted(&self, extent: Extent, only: &[String]) -> Vec<Wanted> {
+        let mut rows = (self.rows)(extent);
         rows.retain(|row| {
             row.workload == BOOT || only.is_empty() || only.iter().any(|name| name == row.workload)
         });
@@ -71,10 +136,16 @@ impl Program {
     }
 }
 
+/// Everything that the kernel of this repository is measured with.
+const WHOLE: Extent = Extent {
+    build: Build::Release,
+    quick: false,
+};
+
 /// The names of all workloads that can be asked for, in the order of the results.
 pub fn workloads() -> Vec<&'static str> {
     let mut names = Vec::new();
-    for row in PROGRAMS.iter().flat_map(|program| (program.rows)(false)) {
+    for row in PROGRAMS.iter().flat_map(|program| (program.rows)(WHOLE)) {
         if row.workload != BOOT && !names.contains(&row.workload) {
             names.push(row.workload);
         }
@@ -115,7 +186,7 @@ mod tests {
     fn row(key: &Wanted) -> Row {
         Row {
             workload: key.workload.to_owned(),
-            variant: key.variant.to_owned(),
+            variant: key.variant.clone(),
             outstanding: key.outstanding,
             metric: "instructions".to_owned(),
             value: 1.0,
@@ -126,7 +197,7 @@ mod tests {
     #[test]
     fn missing_row_is_named() {
         let program = &PROGRAMS[0];
-        let keys = program.wanted(false, &["call".to_owned()]);
+        let keys = program.wanted(WHOLE, &["call".to_owned()]);
         let mut rows: Vec<Row> = keys.iter().map(row).collect();
         assert_eq!(rows.len(), 4, "three variants and the boot");
         assert_eq!(check(&rows, &keys), Ok(()));
@@ -139,7 +210,13 @@ mod tests {
 
     #[test]
     fn kernel_without_fast_path_has_one_variant() {
-        let keys = PROGRAMS[0].wanted(true, &[]);
+        let keys = PROGRAMS[0].wanted(
+            Extent {
+                build: Build::SlowOnly,
+                quick: false,
+            },
+            &[],
+        );
         assert_eq!(keys.len(), WORKLOADS.len());
         assert!(keys.iter().all(|key| key.variant == VARIANTS[0]));
     }
@@ -149,5 +226,20 @@ mod tests {
         let names = workloads();
         assert_eq!(names.len(), WORKLOADS.len() + REQUESTS.len());
         assert!(names.contains(&"round_trip_0") && !names.contains(&BOOT));
+    }
+
+    #[test]
+    fn quick_run_has_a_part_of_the_rows() {
+        let quick = Extent {
+            quick: true,
+            ..WHOLE
+        };
+        let program = PROGRAMS.iter().find(|program| program.app == REQUEST);
+        let program = program.expect("the requests");
+        let (few, all) = (program.wanted(quick, &[]), program.wanted(WHOLE, &[]));
+        assert!(few.len() < all.len() && few.iter().all(|row| all.contains(row)));
+        for variant in program.quick {
+            assert!(few.iter().any(|row| row.variant == *variant), "{variant}");
+        }
     }
 }

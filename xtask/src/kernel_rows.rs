@@ -100,13 +100,24 @@ impl Rows {
 
     /// The figure with one outstanding, if it was measured.
     pub fn get(&self, workload: &str, variant: &str, metric: &str) -> Option<f64> {
+        self.get_at(workload, variant, 1, metric)
+    }
+
+    /// The figure with so many outstanding, if it was measured.
+    pub fn get_at(
+        &self,
+        workload: &str,
+        variant: &str,
+        outstanding: u64,
+        metric: &str,
+    ) -> Option<f64> {
         self.0
             .iter()
             .find(|row| {
                 row.workload == workload
                     && row.variant == variant
                     && row.metric == metric
-                    && row.outstanding == 1
+                    && row.outstanding == outstanding
             })
             .map(|row| row.value)
     }

@@ -18,6 +18,7 @@ mod kernel_latency;
 mod kernel_pages;
 mod kernel_plot;
 mod kernel_programs;
+mod kernel_requests;
 mod kernel_rows;
 mod kernel_targets;
 mod links;

@@ -22,9 +22,11 @@ pub struct Bar {
 
 /// One line: who, and its points.
 #[derive(Debug, PartialEq)]
-struct Line {
-    label: String,
-    points: Vec<(f64, f64)>,
+pub struct Line {
+    /// Who.
+    pub label: String,
+    /// Where, and how much.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// Bars under one heading.
@@ -335,7 +337,11 @@ fn short_number(value: f64) -> String {
     }
 }
 
-fn draw_lines(path: &Path, title: &str, unit: &str, mut lines: Vec<Line>) -> Result<(), Error> {
+/// Draws lines over the number of requests outstanding; those without points are left out.
+///
+/// # Errors
+/// `Plot` when the file cannot be written.
+pub fn draw_lines(path: &Path, title: &str, unit: &str, mut lines: Vec<Line>) -> Result<(), Error> {
     lines.retain(|line| !line.points.is_empty());
     if lines.is_empty() {
         println!("{}: no rows for it, not drawn", path.display());

@@ -36,9 +36,11 @@ pub const LANES: App<'_> = App("lanes");
 pub const SHOW: App<'_> = App("show");
 /// The root task that proves the memory server.
 pub const PAGES: App<'_> = App("pages");
+/// What measures asynchronous requests.
+pub const REQUEST: App<'_> = App("request");
 /// Those that carry the program of a process.
-pub const WITH_PROCESS: [App<'_>; 9] = [
-    DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE, SHOW, PAGES, RESTART,
+pub const WITH_PROCESS: [App<'_>; 10] = [
+    DEMO, TEST, BENCH, CONNECT, STORE, HOSTILE, SHOW, PAGES, RESTART, REQUEST,
 ];
 
 /// A root task in `user/apps`. If there is also a program `NAME-process`, it carries that one.
@@ -67,7 +69,7 @@ impl App<'_> {
     /// Memory that it wants (MiB): the tests make frames of 1 GiB, and upstream's kernels, on which figures are measured as well, are
     /// configured for that much.
     fn memory_mib(self) -> u32 {
-        if [TEST, BENCH, LATENCY].contains(&self) {
+        if [TEST, BENCH, LATENCY, REQUEST].contains(&self) {
             3072
         } else {
             MEMORY_MIB

@@ -13,6 +13,7 @@
 //! allows it, as Baton's and seL4's do.
 #![no_std]
 
+mod arguments;
 #[cfg(target_arch = "riscv64")]
 mod loops;
 mod mailbox;
@@ -21,6 +22,7 @@ pub mod order;
 mod pair;
 mod summary;
 
+pub use arguments::{ArgumentError, Arguments};
 #[cfg(target_arch = "riscv64")]
 pub use loops::{
     answer_signals, call_forever, call_repeatedly, serve, serve_repeatedly, signal_and_wait,

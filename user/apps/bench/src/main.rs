@@ -5,15 +5,14 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-mod arguments;
 mod partner;
 mod report;
 mod sample;
 mod senders;
 mod workloads;
 
-use arguments::Arguments;
-use baton_counting::Fpu;
+use baton_boot::command_line::command_line;
+use baton_counting::{Arguments, Fpu};
 use baton_runtime::process::SpawnError;
 use baton_runtime::sel4::abi::TCB_FLAG_FPU_DISABLED;
 use baton_runtime::{Allocator, Root, Window, device, println};
@@ -37,7 +36,12 @@ fn main(root: Root) -> u16 {
         println!("neither console nor power switch: {error}");
         return 2;
     }
-    let arguments = match Arguments::read(&root) {
+    let Some(tree) = root.device_tree() else {
+        println!("the kernel has passed no device tree, and so no command line");
+        return 2;
+    };
+    let line = command_line(&tree).unwrap_or_default();
+    let arguments = match Arguments::parse(line, sample::MAX_ROUNDS) {
         Ok(arguments) => arguments,
         Err(error) => {
             println!("the command line: {error}");

@@ -1,7 +1,6 @@
-//! The command line, which the firmware's device tree hands through: words `KEY=VALUE`.
+//! The command line of a measuring root task, which the firmware's device tree hands through: words `KEY=VALUE`.
 
-use baton_boot::command_line::{COUNT_KEY, command_line};
-use baton_runtime::Root;
+use baton_boot::command_line::COUNT_KEY;
 use core::fmt;
 
 /// What was asked for.
@@ -20,8 +19,6 @@ pub struct Arguments<'a> {
 /// What is wrong with the command line.
 #[derive(Clone, Copy, Debug)]
 pub enum ArgumentError<'a> {
-    /// The kernel has passed no device tree, or one that cannot be read.
-    NoDeviceTree,
     /// Nothing is known by that name.
     Unknown(&'a str),
     /// Not a number, or one out of range.
@@ -31,7 +28,6 @@ pub enum ArgumentError<'a> {
 impl fmt::Display for ArgumentError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoDeviceTree => write!(f, "the kernel has passed no device tree"),
             Self::Unknown(word) => write!(f, "`{word}` means nothing"),
             Self::BadNumber(word) => write!(f, "`{word}` has no number that is possible"),
         }
@@ -42,17 +38,11 @@ impl fmt::Display for ArgumentError<'_> {
 const ROUNDS: usize = 1000;
 
 impl<'a> Arguments<'a> {
-    /// Reads the command line in the device tree; without one, everything is measured.
+    /// Reads a command line for a program that can take so many rounds; what it does not mention is measured.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(root: &Root) -> Result<Arguments<'static>, ArgumentError<'static>> {
-        let tree = root.device_tree().ok_or(ArgumentError::NoDeviceTree)?;
-        let line = command_line(&tree).unwrap_or_default();
-        Arguments::parse(line)
-    }
-
-    fn parse(line: &'a str) -> Result<Self, ArgumentError<'a>> {
+    pub fn parse(line: &'a str, most_rounds: usize) -> Result<Self, ArgumentError<'a>> {
         let mut arguments = Self {
             rounds: ROUNDS,
             workloads: None,
@@ -64,7 +54,7 @@ impl<'a> Arguments<'a> {
                 Some(("rounds", number)) => {
                     let rounds = number.parse().ok();
                     arguments.rounds = rounds
-                        .filter(|rounds| (1..=crate::sample::MAX_ROUNDS).contains(rounds))
+                        .filter(|rounds| (1..=most_rounds).contains(rounds))
                         .ok_or(ArgumentError::BadNumber(word))?;
                 }
                 Some(("workloads", names)) => arguments.workloads = Some(names),
@@ -97,4 +87,30 @@ impl<'a> Arguments<'a> {
 
 fn wants(names: Option<&str>, name: &str) -> bool {
     names.is_none_or(|names| names.split(',').any(|wanted| wanted == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_says_what_to_measure() {
+        let line = "rounds=7 workloads=call,signal variants=a kernel-entered-at=00000000000000ff";
+        let arguments = Arguments::parse(line, 7).expect("good");
+        assert_eq!((arguments.rounds, arguments.kernel_entered), (7, Some(255)));
+        assert!(arguments.wants_workload("signal") && !arguments.wants_workload("sig"));
+        assert!(arguments.wants_variant("a") && !arguments.wants_variant("b"));
+        let arguments = Arguments::parse("", 7).expect("good");
+        assert!(arguments.wants_workload("anything") && arguments.wants_variant("b"));
+    }
+
+    #[test]
+    fn bad_command_line_is_refused() {
+        for line in ["rounds=0", "rounds=8", "rounds=x", "kernel-entered-at=0"] {
+            let error = Arguments::parse(line, 7).expect_err(line);
+            assert!(matches!(error, ArgumentError::BadNumber(_)), "{error}");
+        }
+        let error = Arguments::parse("turns=1", 7).expect_err("unknown");
+        assert!(matches!(error, ArgumentError::Unknown("turns=1")));
+    }
 }
