@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::Error;
+use crate::kernel_requests;
 use crate::kernel_rows::{Rows, UPSTREAM};
 use crate::kernel_targets::{markdown, markdown_count, markdown_requests, markdown_sizes};
 use crate::process::Workspace;
@@ -13,7 +14,15 @@ use crate::process::Workspace;
 /// Where the results stand.
 const DIR: &str = "docs/bench";
 /// The files that are copied there.
-const FILES: [&str; 3] = ["qemu.csv", "kernel.svg", "kernel-fpu.svg"];
+const FILES: [&str; 7] = [
+    "qemu.csv",
+    "kernel.svg",
+    "kernel-fpu.svg",
+    "kernel-request-1.svg",
+    "kernel-request-4.svg",
+    "kernel-request-16.svg",
+    "kernel-request-traps.svg",
+];
 
 /// What the rows of the README's table show, all with floating point disabled.
 const README_ROWS: [(&str, &str); 6] = [
@@ -42,6 +51,7 @@ pub fn update(workspace: &Workspace, results: &Path, rows: &Rows) -> Result<(), 
         fs::copy(&from, dir.join(name)).map_err(Error::file("copy", &from))?;
     }
     change(&dir.join("kernel.md"), |text| page(text, rows))?;
+    change(&dir.join("kernel-inbox.md"), |text| inbox_page(text, rows))?;
     change(&workspace.root.join("README.md"), |text| readme(text, rows))
 }
 
@@ -62,6 +72,35 @@ fn page(text: &str, rows: &Rows) -> Result<String, String> {
         ("| | Baton | seL4 |", markdown_sizes(rows)),
         ("| workload | `sync_s1`", markdown_requests(rows)),
     ];
+    with_blocks(text, &blocks)
+}
+
+/// The page about asynchronous requests with the tables of these rows.
+fn inbox_page(text: &str, rows: &Rows) -> Result<String, String> {
+    let ways = |senders| kernel_requests::markdown_ways(rows, senders);
+    let blocks = [
+        ("| variant | outstanding |", kernel_requests::markdown(rows)),
+        ("| outstanding | `lanes_s1`", ways(1)),
+        ("| outstanding | `lanes_s4`", ways(4)),
+        ("| outstanding | `lanes_s16`", ways(16)),
+        (
+            "| variant | 1 | 32 | 256 |",
+            kernel_requests::markdown_meanwhile(rows),
+        ),
+        (
+            "| outstanding | `traps`",
+            kernel_requests::markdown_traps(rows),
+        ),
+        (
+            "| words | `lanes_s1`",
+            kernel_requests::markdown_words(rows),
+        ),
+    ];
+    with_blocks(text, &blocks)
+}
+
+/// The text with its paragraphs that begin so replaced.
+fn with_blocks(text: &str, blocks: &[(&str, String)]) -> Result<String, String> {
     blocks
         .iter()
         .try_fold(text.to_owned(), |text, (begin, block)| {
@@ -125,6 +164,8 @@ mod tests {
         assert!(page(&text, &rows).as_ref() == Ok(&text), "{same}");
         let text = fs::read_to_string(root().join("README.md")).expect("the README");
         assert!(readme(&text, &rows).as_ref() == Ok(&text), "{same}");
+        let text = fs::read_to_string(root().join(DIR).join("kernel-inbox.md")).expect("the page");
+        assert!(inbox_page(&text, &rows).as_ref() == Ok(&text), "{same}");
     }
 
     #[test]

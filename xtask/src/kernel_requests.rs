@@ -266,6 +266,74 @@ pub fn markdown_ways(rows: &Rows, senders: u64) -> String {
     text
 }
 
+/// What executors do meanwhile, with one process that sends, as a table for a page: instructions of a request.
+pub fn markdown_meanwhile(rows: &Rows) -> String {
+    let mut text = String::from("| variant | 1 | 32 | 256 |\n| --- | ---: | ---: | ---: |\n");
+    for way in WAYS {
+        for meanwhile in ["", "_yield", "_poll"] {
+            let variant = format!("{way}{meanwhile}_s1");
+            let _ = write!(text, "| `{variant}` |");
+            for outstanding in POLL_OUTSTANDING {
+                text += &cell(rows, WORKLOAD, &variant, outstanding, INSTRUCTIONS);
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The kernel's entries a request, as a table for a page.
+pub fn markdown_traps(rows: &Rows) -> String {
+    let variants = [
+        "lanes_s1",
+        "lanes_s16",
+        "pairs_s1",
+        "shared_s1",
+        "lanes_yield_s1",
+    ];
+    let mut text = String::from("| outstanding |");
+    for variant in variants {
+        let _ = write!(text, " `traps`, `{variant}` |");
+    }
+    text += "\n| ---: |";
+    text += &" ---: |".repeat(variants.len());
+    text.push('\n');
+    for outstanding in OUTSTANDING {
+        let _ = write!(text, "| {outstanding} |");
+        for variant in variants {
+            text += &cell(rows, WORKLOAD, variant, outstanding, TRAPS);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Messages of more words, as a table for a page: instructions of a request with 1 and with 32 outstanding.
+pub fn markdown_words(rows: &Rows) -> String {
+    let mut text = String::from(
+        "| words | `lanes_s1`, 1 | `lanes_s1`, 32 | `pairs_s1`, 1 | `pairs_s1`, 32 | `sync_s1` |\n| ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for (words, workload) in [(2, "request"), (4, "request_4"), (6, "request_6")] {
+        let _ = write!(text, "| {words} |");
+        for (variant, outstanding) in [
+            ("lanes_s1", 1),
+            ("lanes_s1", 32),
+            ("pairs_s1", 1),
+            ("pairs_s1", 32),
+            ("sync_s1", 1),
+        ] {
+            text += &cell(rows, workload, variant, outstanding, INSTRUCTIONS);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn cell(rows: &Rows, workload: &str, variant: &str, outstanding: u64, metric: &str) -> String {
+    let figure = rows.get_at(workload, variant, outstanding, metric);
+    format!(" {} |", figure.map_or_else(String::new, |f| f.to_string()))
+}
+
 /// Draws the instructions of a request over the number outstanding, a file for each number of processes that send, and the kernel's
 /// entries.
 ///

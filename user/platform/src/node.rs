@@ -17,7 +17,7 @@ use crate::connect::{
 };
 use crate::memory::writable;
 use crate::notices::{Noticed, Notices};
-use crate::platform::{Deferred, User, UserBell};
+use crate::platform::{Deferred, User};
 use crate::protocol::{END, Transport, space};
 use alloc::format;
 use alloc::rc::Rc;

@@ -11,8 +11,7 @@ use alloc::sync::Arc;
 use baton_inbox::{Bell, Platform, Publication, TailWord};
 use baton_sel4::{
     CPtr, Capability, Endpoint, Message, Notification, doorbell, nb_send, park,
-    set_thread_local_word, signal_park,
-    thread_local_word, yield_now,
+    set_thread_local_word, signal_park, thread_local_word, yield_now,
 };
 use baton_shm::ReadWord;
 use baton_sync::{AtomicU64, Ordering};
