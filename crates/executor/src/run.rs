@@ -300,7 +300,7 @@ impl<P: Platform> Handle<P> {
                 return root.output().ok_or(RunError::Ended);
             }
             if done == 0 {
-                local.idle(source, &held, mode, streak);
+                local.idle(source, &mut held, mode, streak);
                 streak = 0;
             } else {
                 local.busy();
@@ -406,7 +406,7 @@ impl<P: Platform> Local<P> {
 
     /// The lanes and ready tasks of the first band that has work.
     #[inline(never)]
-    fn work_by_bands<S: Source>(&self, source: &S, held: &S::Held) -> u32 {
+    fn work_by_bands<S: Source>(&self, source: &S, held: &mut S::Held) -> u32 {
         let core = &self.core;
         let candidates = source.candidates();
         let mut bands = source.bands() | core.ready_bands();

@@ -22,7 +22,7 @@ pub trait Source {
     fn attend(&self, held: &mut Self::Held);
     /// If exactly one connection is worth a look in this turn: drains its lanes, at most a quantum each, and says how many messages there
     /// were.
-    fn drain_single(&self, held: &Self::Held, turn: InTurn<'_>) -> Option<u32>;
+    fn drain_single(&self, held: &mut Self::Held, turn: InTurn<'_>) -> Option<u32>;
     /// The band of the connection that [`Source::drain_single`] drained last.
     fn single_band(&self, held: &Self::Held) -> Band;
     /// The connections that are worth a look in this turn, one bit each.
@@ -30,7 +30,7 @@ pub trait Source {
     /// The bands that have connections, one bit each.
     fn bands(&self) -> u32;
     /// Drains lanes of `band`, at most a quantum each, and says how many messages there were.
-    fn drain(&self, held: &Self::Held, turn: InTurn<'_>, candidates: u64, band: Band) -> u32;
+    fn drain(&self, held: &mut Self::Held, turn: InTurn<'_>, candidates: u64, band: Band) -> u32;
     /// Whether a turn might find something. It may say yes for nothing, where telling costs as much as the turn.
     fn seems_busy(&self, held: &Self::Held) -> bool;
     /// Whether `messages` or more wait in some lane. A hint: it costs nothing but time to be wrong.
@@ -40,7 +40,7 @@ pub trait Source {
     /// Sleep has been announced: asks for space where it is wanted, and says whether anything at all is there to be done.
     fn last_look(&self, held: &Self::Held) -> bool;
     /// The executor has woken up again. Says whether it is to be attended to before the next turn.
-    fn woken(&self, held: &Self::Held) -> bool;
+    fn woken(&self, held: &mut Self::Held) -> bool;
 }
 
 /// The right to poll tasks: a turn is under way, and no poll.
@@ -82,7 +82,7 @@ impl Source for () {
 
     fn hold(&self) {}
     fn attend(&self, _held: &mut ()) {}
-    fn drain_single(&self, _held: &(), _turn: InTurn<'_>) -> Option<u32> {
+    fn drain_single(&self, _held: &mut (), _turn: InTurn<'_>) -> Option<u32> {
         None
     }
     fn single_band(&self, _held: &()) -> Band {
@@ -94,7 +94,7 @@ impl Source for () {
     fn bands(&self) -> u32 {
         0
     }
-    fn drain(&self, _held: &(), _turn: InTurn<'_>, _candidates: u64, _band: Band) -> u32 {
+    fn drain(&self, _held: &mut (), _turn: InTurn<'_>, _candidates: u64, _band: Band) -> u32 {
         0
     }
     fn seems_busy(&self, _held: &()) -> bool {
@@ -107,7 +107,7 @@ impl Source for () {
     fn last_look(&self, _held: &()) -> bool {
         false
     }
-    fn woken(&self, _held: &()) -> bool {
+    fn woken(&self, _held: &mut ()) -> bool {
         false
     }
 }

@@ -69,9 +69,6 @@ impl Band {
     }
 }
 
-/// "No connection."
-pub const NO_CONNECTION: u32 = u32::MAX;
-
 /// Looks in vain at a connection, and what had been drained then.
 #[derive(Clone, Copy)]
 struct Idle {
@@ -89,9 +86,6 @@ pub struct Scan {
     idle: [Cell<Idle>; MAX_CONNECTIONS],
     once: Cell<u64>,
     first: Cell<u32>,
-    /// A value of the hint word, not zero, with which connection `only` is the only one worth a look; zero when there is none.
-    only_hint: Cell<u64>,
-    only: Cell<u32>,
 }
 
 impl Scan {
@@ -113,8 +107,6 @@ impl Scan {
             }; MAX_CONNECTIONS],
             once: Cell::new(0),
             first: Cell::new(0),
-            only_hint: Cell::new(0),
-            only: Cell::new(0),
         }
     }
 
@@ -154,7 +146,6 @@ impl Scan {
             self.hint.fetch_or(self.bound.get(), Ordering::AcqRel);
         }
         self.hinted.set(hinted);
-        self.forget_only();
     }
 
     /// The connections that are bound, one bit each.
@@ -173,7 +164,6 @@ impl Scan {
     #[inline]
     pub fn look_at_all(&self) {
         self.once.set(self.bound.get());
-        self.forget_only();
     }
 
     /// The connections that are worth a look in this turn, one bit each.
@@ -187,49 +177,29 @@ impl Scan {
         bound & (self.hint.load(Ordering::Relaxed) | self.once.replace(0))
     }
 
-    /// The only connection that is worth a look in this turn, where the hint is in use and tells of one; else [`NO_CONNECTION`].
+    /// The hint word as it stands; where hints are in use, its bits tell of the connections that are hot.
     #[inline(always)]
-    pub fn hinted_only(&self) -> u32 {
+    pub fn hint(&self) -> u64 {
         // Relaxed: as in `candidates`.
-        let hint = self.hint.load(Ordering::Relaxed);
-        if hint == self.only_hint.get() && hint != 0 {
-            return self.only.get();
-        }
-        self.find_hinted_only(hint)
+        self.hint.load(Ordering::Relaxed)
     }
 
-    /// The same for a hint word that is not that of last time, or when more than the hint must be looked at.
-    #[inline(never)]
-    fn find_hinted_only(&self, hint: u64) -> u32 {
+    /// The only connection that is worth a look in this turn, if hints are in use and the hint word, which is `hint`, tells of one.
+    ///
+    /// The answer holds for as long as the hint word stays the same, no connection is bound or unbound, and neither
+    /// [`Scan::look_at_all`] nor [`Scan::look_again`] is called.
+    pub fn only(&self, hint: u64) -> Option<u32> {
         if !self.hinted.get() || self.once.get() != 0 {
-            return NO_CONNECTION;
+            return None;
         }
         let hot = self.bound.get() & hint;
-        if hot == 0 || hot & (hot - 1) != 0 {
-            return NO_CONNECTION;
-        }
-        self.only_hint.set(hint);
-        self.only.set(hot.trailing_zeros());
-        self.only.get()
-    }
-
-    /// What [`Scan::hinted_only`] found last.
-    #[inline]
-    pub fn last_only(&self) -> u32 {
-        self.only.get()
-    }
-
-    /// What is to be looked at has changed otherwise than in the hint word.
-    fn forget_only(&self) {
-        // Never taken for what was found: a hint word of zero tells of nobody.
-        self.only_hint.set(0);
+        hot.is_power_of_two().then(|| hot.trailing_zeros())
     }
 
     /// Has the next turn look at connection `index`, whatever the hint says.
     pub fn look_again(&self, index: u32) {
         self.once
             .set(self.once.get() | 1 << (index % MAX_CONNECTIONS as u32));
-        self.forget_only();
     }
 
     /// The members of `band` among `candidates`, one bit each.
@@ -259,13 +229,6 @@ impl Scan {
     #[inline]
     pub fn is_hinted(&self) -> bool {
         self.hinted.get()
-    }
-
-    /// The bits of the hint word that are set.
-    #[inline]
-    pub fn hot(&self) -> u64 {
-        // Relaxed: as in `candidates`.
-        self.hint.load(Ordering::Relaxed)
     }
 
     /// Connection `index` was looked at, and something was there. Need not be said of one that was looked at because its bit is set.

@@ -10,7 +10,7 @@
 
 use crate::connection::Connection;
 use crate::node::Inner;
-use crate::port::{Ports, bits};
+use crate::port::{Looks, Ports, bits};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use baton_executor::NO_TASK;
@@ -19,7 +19,7 @@ use baton_trace::Step;
 
 impl<P: Platform> Inner<P> {
     /// Puts arrived connections into the scan and takes those that leave out of it.
-    pub(crate) fn come_and_go(&self, held: &mut Rc<Ports<P>>) {
+    pub(crate) fn come_and_go(&self, held: &mut Looks<P>) {
         if self.arriving.borrow().is_empty() && self.ledger.leaving.get() == 0 {
             return;
         }
@@ -50,7 +50,7 @@ impl<P: Platform> Inner<P> {
         }
         handle.set_hinted(self.scan.is_hinted());
         let before = self.ports.replace(Rc::new(ports));
-        *held = self.ports();
+        *held = Looks::at(self.ports());
         // Dropping handlers may run anybody's code, so it comes last.
         drop((before, gone));
     }

@@ -12,7 +12,7 @@ use crate::call::Client;
 use crate::connection::{Connection, Ledger, Start};
 use crate::dispatcher::Dispatcher;
 use crate::error::Failure;
-use crate::port::{Port, Ports};
+use crate::port::{Looks, Port, Ports};
 use crate::serve::{NoService, Serve, Service, serving};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -253,7 +253,7 @@ impl<P: Platform> Node<P> {
 /// A node that is being driven turn by turn; see [`Node::drive`].
 pub struct Drive<'a, P: Platform> {
     turns: Turns<'a, P>,
-    held: Rc<Ports<P>>,
+    held: Looks<P>,
     source: &'a Inner<P>,
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Ports<P: Platform> {
     by_number: [Option<Rc<Port<P>>>; MAX_CONNECTIONS],
     /// The only one there is, where a turn has no order to decide about.
     pub(crate) only: Option<Rc<Port<P>>>,
+    /// Those that answers come by, one bit each.
+    pub(crate) callers: u64,
 }
 
 impl<P: Platform> Ports<P> {
@@ -49,6 +51,7 @@ impl<P: Platform> Ports<P> {
         Ports {
             by_number: [const { None }; MAX_CONNECTIONS],
             only: None,
+            callers: 0,
         }
     }
 
@@ -58,16 +61,18 @@ impl<P: Platform> Ports<P> {
         self.by_number[index as usize % MAX_CONNECTIONS].as_deref()
     }
 
-    /// The same, for a number that may be out of range.
-    #[inline]
-    pub(crate) fn find(&self, index: u32) -> Option<&Port<P>> {
-        self.by_number.get(index as usize)?.as_deref()
+    /// The same, to be kept.
+    pub(crate) fn shared(&self, index: u32) -> Option<&Rc<Port<P>>> {
+        self.by_number[index as usize % MAX_CONNECTIONS].as_ref()
     }
 
     /// Makes `port` the one of connection `index` (taken modulo [`MAX_CONNECTIONS`]), and returns what it was.
     pub(crate) fn set(&mut self, index: u32, port: Option<Rc<Port<P>>>) -> Option<Rc<Port<P>>> {
         let before =
             core::mem::replace(&mut self.by_number[index as usize % MAX_CONNECTIONS], port);
+        let all = self.by_number.iter().flatten();
+        let callers = all.filter(|port| port.connection.credits() != 0);
+        self.callers = callers.fold(0, |set, port| set | port.connection.bit);
         let mut all = self.by_number.iter().flatten();
         // With one ring or a dispatcher messages do not come by connection.
         let by_connection = !P::Publication::ONE_RING && !P::Publication::DISPATCHED;
@@ -84,6 +89,28 @@ impl<P: Platform> Clone for Ports<P> {
         Ports {
             by_number: self.by_number.clone(),
             only: self.only.clone(),
+            callers: self.callers,
+        }
+    }
+}
+
+/// What whoever drives a node looks at: its ports as they were when the turn began, and the one among them that a turn begins with.
+pub(crate) struct Looks<P: Platform> {
+    pub(crate) ports: Rc<Ports<P>>,
+    /// The only one there is, as in [`Ports`].
+    pub(crate) only: Option<Rc<Port<P>>>,
+    /// The only one that was worth a look when the hint word was `hint`; none once more must be looked at than the hint tells of.
+    pub(crate) hinted: Option<Rc<Port<P>>>,
+    pub(crate) hint: u64,
+}
+
+impl<P: Platform> Looks<P> {
+    pub(crate) fn at(ports: Rc<Ports<P>>) -> Self {
+        Looks {
+            only: ports.only.clone(),
+            ports,
+            hinted: None,
+            hint: 0,
         }
     }
 }

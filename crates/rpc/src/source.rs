@@ -10,8 +10,7 @@
 
 use crate::connection::Connection;
 use crate::node::Inner;
-use crate::port::{Port, Ports, bits};
-use alloc::rc::Rc;
+use crate::port::{Looks, Port, Ports, bits};
 use baton_executor::{InTurn, NO_TASK, Source};
 use baton_inbox::{Band, Bell, Platform, Publication, Seen, sender_fence};
 use baton_trace::Step;
@@ -20,23 +19,24 @@ use baton_trace::Step;
 const LOOK_AT_ALL: u32 = 4;
 
 impl<P: Platform> Source for Inner<P> {
-    type Held = Rc<Ports<P>>;
+    type Held = Looks<P>;
 
-    fn hold(&self) -> Rc<Ports<P>> {
-        self.ports()
+    fn hold(&self) -> Looks<P> {
+        Looks::at(self.ports())
     }
 
     #[cold]
-    fn attend(&self, held: &mut Rc<Ports<P>>) {
+    fn attend(&self, held: &mut Looks<P>) {
         self.come_and_go(held);
-        self.settle(held);
+        self.settle(&held.ports);
         self.set_tracing(self.ledger.handle.trace().is_on());
         let attended = self.attended.get().wrapping_add(1);
         self.attended.set(attended);
         if attended.is_multiple_of(LOOK_AT_ALL) {
             self.scan.look_at_all();
-            for index in bits(self.scan.bound()) {
-                if let Some(port) = held.get(index) {
+            held.hinted = None;
+            for index in bits(held.ports.callers) {
+                if let Some(port) = held.ports.get(index) {
                     port.connection.link.publish_answer_head();
                 }
             }
@@ -48,7 +48,7 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     #[inline(always)]
-    fn drain_single(&self, held: &Rc<Ports<P>>, turn: InTurn<'_>) -> Option<u32> {
+    fn drain_single(&self, held: &mut Looks<P>, turn: InTurn<'_>) -> Option<u32> {
         match held.only.as_deref() {
             Some(port) => Some(port.look(Some(turn))),
             None => self.drain_hinted(held, turn),
@@ -56,9 +56,8 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     #[cold]
-    fn single_band(&self, held: &Rc<Ports<P>>) -> Band {
-        let port = held.only.as_deref();
-        let port = port.or_else(|| held.get(self.scan.last_only()));
+    fn single_band(&self, held: &Looks<P>) -> Band {
+        let port = held.only.as_deref().or(held.hinted.as_deref());
         port.map_or(Band::NORMAL, |port| port.connection.band)
     }
 
@@ -73,7 +72,7 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     #[inline(always)]
-    fn drain(&self, held: &Rc<Ports<P>>, turn: InTurn<'_>, candidates: u64, band: Band) -> u32 {
+    fn drain(&self, held: &mut Looks<P>, turn: InTurn<'_>, candidates: u64, band: Band) -> u32 {
         if P::Publication::DISPATCHED {
             self.wake_dispatcher(candidates);
             return 0;
@@ -87,18 +86,19 @@ impl<P: Platform> Source for Inner<P> {
             return self.drain_many(held, turn, candidates, band);
         }
         for index in self.scan.visit(candidates, band) {
-            done += held.get(index).map_or(0, |port| port.look(Some(turn)));
+            let port = held.ports.get(index);
+            done += port.map_or(0, |port| port.look(Some(turn)));
         }
         done
     }
 
     #[inline(always)]
-    fn seems_busy(&self, held: &Rc<Ports<P>>) -> bool {
+    fn seems_busy(&self, held: &Looks<P>) -> bool {
         held.only.as_deref().is_none_or(Port::has_message)
     }
 
-    fn has_piled_up(&self, held: &Rc<Ports<P>>, messages: u32) -> bool {
-        self.bound(held).any(|port| {
+    fn has_piled_up(&self, held: &Looks<P>, messages: u32) -> bool {
+        self.bound(&held.ports).any(|port| {
             let link = &port.connection.link;
             let requests = port.server().is_some() && link.requests_in.is_published(messages);
             requests || (port.connection.credits() != 0 && link.answers_in().is_published(messages))
@@ -106,7 +106,7 @@ impl<P: Platform> Source for Inner<P> {
     }
 
     #[inline(always)]
-    fn flush(&self, held: &Rc<Ports<P>>) {
+    fn flush(&self, held: &Looks<P>) {
         let ledger = &*self.ledger;
         let dirty = ledger.dirty.get();
         // Mostly there is one connection, and it was written to: then its heads do not matter.
@@ -120,17 +120,26 @@ impl<P: Platform> Source for Inner<P> {
                 connection.link.flush();
             }
             sender_fence();
-            return connection.ring_if_needed(dirty);
+            return connection.ring_if_needed(true);
         }
         let heads = ledger.heads.get();
-        if dirty | heads != 0 {
+        let all = dirty | heads;
+        // Where the hint told of one connection, it is mostly the one that was written to, and no other.
+        if let Some(port) = held.hinted.as_deref()
+            && all == port.connection.bit
+        {
             ledger.dirty.set(0);
             ledger.heads.set(0);
-            self.flush_written(held, dirty, heads);
+            return port.connection.flush_written(dirty);
+        }
+        if all != 0 {
+            ledger.dirty.set(0);
+            ledger.heads.set(0);
+            self.flush_written(&held.ports, dirty, heads);
         }
     }
 
-    fn last_look(&self, held: &Rc<Ports<P>>) -> bool {
+    fn last_look(&self, held: &Looks<P>) -> bool {
         let ledger = &self.ledger;
         if let Some(ring) = &ledger.ring
             && !matches!(ring.peek(), Ok(None))
@@ -141,29 +150,30 @@ impl<P: Platform> Source for Inner<P> {
         if unsettled != 0 {
             self.wanting.set(unsettled);
             for index in bits(unsettled) {
-                if let Some(port) = held.get(index) {
+                if let Some(port) = held.ports.get(index) {
                     port.connection.link.set_want_space(true);
                 }
             }
             // Orders the want before the heads read below, as `announce_sleep` did for everything else.
             sender_fence();
-            self.settle(held);
+            self.settle(&held.ports);
         }
         if ledger.leaving.get() | ledger.dirty.get() | ledger.heads.get() != 0
             || !self.arriving.borrow().is_empty()
         {
             return true;
         }
-        self.bound(held).any(Port::has_message)
+        self.bound(&held.ports).any(Port::has_message)
     }
 
-    fn woken(&self, held: &Rc<Ports<P>>) -> bool {
+    fn woken(&self, held: &mut Looks<P>) -> bool {
         for index in bits(self.wanting.replace(0)) {
-            if let Some(port) = held.get(index) {
+            if let Some(port) = held.ports.get(index) {
                 port.connection.link.set_want_space(false);
             }
         }
         self.scan.look_at_all();
+        held.hinted = None;
         let ledger = &*self.ledger;
         let changed = ledger.unsettled.get() | ledger.leaving.get() != 0;
         changed || ledger.tracing.get() != ledger.handle.trace().is_on()
@@ -179,25 +189,44 @@ impl<P: Platform> Inner<P> {
 
     /// Drains the only connection that the hint tells of, if it is in use and tells of one.
     #[inline(always)]
-    fn drain_hinted(&self, held: &Ports<P>, turn: InTurn<'_>) -> Option<u32> {
+    fn drain_hinted(&self, held: &mut Looks<P>, turn: InTurn<'_>) -> Option<u32> {
         if P::Publication::DISPATCHED || P::Publication::ONE_RING {
             return None;
         }
-        let port = held.find(self.scan.hinted_only())?;
+        if held.hinted.is_none() || held.hint != self.scan.hint() {
+            self.find_hinted(held);
+        }
+        let port = held.hinted.as_deref()?;
         let found = port.look(Some(turn));
-        if found == 0 {
-            self.note_idle(self.scan.last_only(), port);
+        if found == 0 && self.note_idle(port) {
+            held.hinted = None;
         }
         Some(found)
     }
 
+    /// Finds the connection that the hint tells of, if it is the only one to be looked at.
+    #[inline(never)]
+    fn find_hinted(&self, held: &mut Looks<P>) {
+        let hint = self.scan.hint();
+        let only = self.scan.only(hint);
+        let port = only.and_then(|index| held.ports.shared(index));
+        (held.hint, held.hinted) = (hint, port.cloned());
+    }
+
     /// As `drain`, where the hint is in use. Of cold connections only those are looked at that have a message: mostly none has.
     #[inline(never)]
-    fn drain_many(&self, held: &Ports<P>, turn: InTurn<'_>, candidates: u64, band: Band) -> u32 {
-        let hot = self.scan.hot();
+    fn drain_many(
+        &self,
+        held: &mut Looks<P>,
+        turn: InTurn<'_>,
+        candidates: u64,
+        band: Band,
+    ) -> u32 {
+        let (ports, hinted) = (&*held.ports, &mut held.hinted);
+        let hot = self.scan.hint();
         let mut done = 0;
         for index in self.scan.visit(candidates, band) {
-            let Some(port) = held.get(index) else {
+            let Some(port) = ports.get(index) else {
                 continue;
             };
             if hot & 1 << index == 0 && !port.has_message() {
@@ -206,21 +235,24 @@ impl<P: Platform> Inner<P> {
             let found = port.look(Some(turn));
             if found != 0 {
                 self.scan.was_busy(index);
-            } else {
-                self.note_idle(index, port);
+            } else if self.note_idle(port) {
+                *hinted = None;
             }
             done += found;
         }
         done
     }
 
-    /// A look at connection `index` was in vain. If that has cleared its bit, the next turn looks again.
+    /// A look at `port` was in vain. If that has cleared its bit, says so, and the next turn looks again: at more than the hint tells of.
     #[cold]
     #[inline(never)]
-    fn note_idle(&self, index: u32, port: &Port<P>) {
-        if self.scan.was_idle(index, port.connection.link.drained()) {
+    fn note_idle(&self, port: &Port<P>) -> bool {
+        let index = port.connection.index().into();
+        let cooled = self.scan.was_idle(index, port.connection.link.drained());
+        if cooled {
             self.scan.look_again(index);
         }
+        cooled
     }
 
     #[inline(always)]
@@ -236,7 +268,7 @@ impl<P: Platform> Inner<P> {
         sender_fence();
         let all = dirty | heads;
         match ports.get(all.trailing_zeros()) {
-            Some(port) if port.connection.bit == all => port.connection.ring_if_needed(dirty),
+            Some(port) if port.connection.bit == all => port.connection.ring_if_needed(dirty != 0),
             _ => self.ring_all(ports, dirty, heads),
         }
     }
@@ -245,7 +277,10 @@ impl<P: Platform> Inner<P> {
     fn ring_all(&self, ports: &Ports<P>, dirty: u64, heads: u64) {
         for index in bits(dirty | heads) {
             match ports.get(index) {
-                Some(port) => port.connection.ring_if_needed(dirty),
+                Some(port) => {
+                    let written = dirty & port.connection.bit != 0;
+                    port.connection.ring_if_needed(written);
+                }
                 None => self.keep_for_arrival(dirty & 1 << index),
             }
         }
@@ -253,14 +288,23 @@ impl<P: Platform> Inner<P> {
 }
 
 impl<P: Platform> Connection<P> {
-    /// Tells the peer, after the fence, of messages that were written, or of heads if it wants to hear of them.
+    /// Ends a turn that wrote to this connection alone: messages if `dirty` is not zero, and heads.
     #[inline(always)]
-    fn ring_if_needed(&self, dirty: u64) {
+    fn flush_written(&self, dirty: u64) {
+        if P::Publication::HOLDS_BACK && dirty != 0 {
+            self.link.flush();
+        }
+        sender_fence();
+        self.ring_if_needed(dirty != 0);
+    }
+
+    /// Tells the peer, after the fence, of messages if some were written, or of heads if it wants to hear of them.
+    #[inline(always)]
+    fn ring_if_needed(&self, written: bool) {
         let seen = self.link.peer_state.look();
         if !seen.wants_notice() {
             return;
         }
-        let written = dirty & self.bit != 0;
         if seen.is_hinted() && written {
             self.link.peer_hint.raise();
         }

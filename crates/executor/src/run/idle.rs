@@ -48,7 +48,7 @@ impl<P: Platform> Local<P> {
     }
 
     /// A turn found nothing, after a streak of so many messages.
-    pub(super) fn idle<S: Source>(&self, source: &S, held: &S::Held, mode: Mode, streak: u32) {
+    pub(super) fn idle<S: Source>(&self, source: &S, held: &mut S::Held, mode: Mode, streak: u32) {
         match mode {
             Mode::Park => self.sleep(source, held),
             Mode::Poll => {
@@ -81,7 +81,7 @@ impl<P: Platform> Local<P> {
     }
 
     /// Lets others have the core a few times, and sleeps when that was in vain.
-    fn yield_or_sleep<S: Source>(&self, source: &S, held: &S::Held) {
+    fn yield_or_sleep<S: Source>(&self, source: &S, held: &mut S::Held) {
         self.idle_turns.set(0);
         let yields = self.yields_left.get();
         if yields != 0 && self.platform.yield_core() {
@@ -129,7 +129,7 @@ impl<P: Platform> Local<P> {
         }
     }
 
-    fn sleep<S: Source>(&self, source: &S, held: &S::Held) {
+    fn sleep<S: Source>(&self, source: &S, held: &mut S::Held) {
         let core = &self.core;
         // Announced to foreign wakes and to senders alike; the fence in `announce_sleep` orders both against the last look.
         core.foreign.set_sleeping(true);
