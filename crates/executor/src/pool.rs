@@ -17,7 +17,7 @@
 
 use crate::run::{Handle, Local};
 use crate::source::InTurn;
-use crate::table::{Body, Core, TableFull};
+use crate::table::{Body, Core, TableFull, Task};
 use crate::waker::waker;
 use crate::watch::Running;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -498,7 +498,7 @@ impl<'a, P: Platform> FreeCell<'a, P> {
             // SAFETY: `polls` says that a turn of this executor is under way and no poll. The handler was just written and does not move
             // while the cell is busy: cells stay where they are (`Pool`'s
             // destructor leaks them rather than free a busy one), and so does what it borrows.
-            let finished = unsafe { poll_in_place::<F, K>(cell, &waker, When::AT_ONCE) };
+            let finished = unsafe { poll_at_once::<F, K>(cell, &waker) };
             if finished {
                 return Started::Finished;
             }
@@ -525,46 +525,75 @@ struct Handler<F, K> {
     next: K,
 }
 
-/// Polls the handler in a cell; when it has finished, it is gone and the cell is free again.
-///
 /// # Safety
 ///
-/// `data` points to a busy cell with a `Handler<F, K>` that has not finished and is not being polled.
-unsafe fn poll<F: Future, K: FnOnce(F::Output, When)>(data: *mut (), waker: &Waker) -> bool {
+/// The task's data points to a busy cell with a `Handler<F, K>` that has not finished and is not being polled.
+unsafe fn poll<F: Future, K: FnOnce(F::Output, When)>(task: &Task) {
     // SAFETY: the caller promises a cell, which is not at address zero.
-    let cell = CellRef(unsafe { NonNull::new_unchecked(data.cast()) });
+    let cell = CellRef(unsafe { NonNull::new_unchecked(task.data().cast()) });
     // SAFETY: the caller promises the same.
-    unsafe { poll_in_place::<F, K>(cell, waker, When::LATER) }
+    if let Poll::Ready(output) = unsafe { poll_future::<F, K>(cell, &task.waker) } {
+        task.take_body();
+        // SAFETY: as above, and it has finished; with the body taken nothing else reaches it, also when this panics.
+        unsafe { finish::<F, K>(cell, output, When::LATER) };
+        task.set_dead();
+    }
 }
 
-/// As [`poll`], but always part of its caller: right after the handler was written, the compiler knows its state.
+/// Polls the handler in a cell for the first time, when it is no task yet; says whether it has finished. Then, or when it panics, it is gone
+/// and the cell is free again.
+///
+/// Always part of its caller: right after the handler was written, the compiler knows its state.
 ///
 /// # Safety
 ///
-/// As for [`poll`].
+/// The cell is busy, with a `Handler<F, K>` that has not been polled.
 #[inline(always)]
-unsafe fn poll_in_place<F: Future, K: FnOnce(F::Output, When)>(
+unsafe fn poll_at_once<F: Future, K: FnOnce(F::Output, When)>(
     cell: CellRef,
     waker: &Waker,
-    when: When,
 ) -> bool {
-    let mut context = Context::from_waker(waker);
-    let handler = cell.handler::<F, K>();
     let panicked = DropOnPanic::<F, K>(cell, PhantomData);
-    // SAFETY: the cell is busy, so there is a future, pinned in it; polls do not nest, so this is the only reference to it.
-    let future = unsafe { Pin::new_unchecked(&mut (*handler).future) };
-    let polled = future.poll(&mut context);
+    // SAFETY: the caller promises it.
+    let polled = unsafe { poll_future::<F, K>(cell, waker) };
     core::mem::forget(panicked);
     let Poll::Ready(output) = polled else {
         return false;
     };
+    // SAFETY: it has finished, and no task leads to it.
+    unsafe { finish::<F, K>(cell, output, When::AT_ONCE) };
+    true
+}
+
+/// # Safety
+///
+/// The cell is busy, with a `Handler<F, K>` that has not finished and is not being polled.
+#[inline(always)]
+unsafe fn poll_future<F: Future, K>(cell: CellRef, waker: &Waker) -> Poll<F::Output> {
+    let mut context = Context::from_waker(waker);
+    // SAFETY: the cell is busy, so there is a future, pinned in it; polls do not nest, so this is the only reference to it.
+    let future = unsafe { Pin::new_unchecked(&mut (*cell.handler::<F, K>()).future) };
+    future.poll(&mut context)
+}
+
+/// Drops a future that has finished, passes its output on, and gives the cell back.
+///
+/// # Safety
+///
+/// The cell is busy, with a `Handler<F, K>` that has finished and that nothing else reaches.
+#[inline(always)]
+unsafe fn finish<F: Future, K: FnOnce(F::Output, When)>(
+    cell: CellRef,
+    output: F::Output,
+    when: When,
+) {
+    let handler = cell.handler::<F, K>();
     let _free = FreeAfter(cell);
     // SAFETY: `next` is taken once: nothing touches the handler again, and the cell is busy until both are gone.
     let next = unsafe { (&raw const (*handler).next).read() };
     // SAFETY: it has finished, so nothing polls it again; dropped in place, as pinning wants it.
     unsafe { (&raw mut (*handler).future).drop_in_place() };
     next(output, when);
-    true
 }
 
 /// Gives a cell back whose handler is gone, also when its destructor panicked.
@@ -577,14 +606,14 @@ impl Drop for FreeAfter {
     }
 }
 
-/// Drops a handler whose poll panicked, and frees its cell: the peer may use the credit again.
+/// Drops a handler whose first poll panicked, and frees its cell: the peer may use the credit again.
 struct DropOnPanic<F, K>(CellRef, PhantomData<(F, K)>);
 
 impl<F, K> Drop for DropOnPanic<F, K> {
     fn drop(&mut self) {
         let _free = FreeAfter(self.0);
         // SAFETY: only dropped when the poll unwound. The handler is in its busy cell, the reference that polled it is gone,
-        // and `Core::poll` and `Starts::start` forget the task, so nothing reaches it again. Fields drop in their order.
+        // and no task leads to it. Fields drop in their order.
         unsafe { self.0.handler::<F, K>().drop_in_place() };
     }
 }
@@ -592,11 +621,10 @@ impl<F, K> Drop for DropOnPanic<F, K> {
 /// # Safety
 ///
 /// `data` points to a busy cell with a `Handler<F, K>` that has not finished and is not running.
-unsafe fn cancel<F, K>(data: *mut (), _waker: &Waker) -> bool {
+unsafe fn cancel<F, K>(data: *mut ()) {
     // SAFETY: the caller promises a cell, which is not at address zero.
     let cell = CellRef(unsafe { NonNull::new_unchecked(data.cast()) });
     let _free = FreeAfter(cell);
     // SAFETY: the cell is busy, so there is a handler; it is dropped exactly here, its fields in their order.
     unsafe { cell.handler::<F, K>().drop_in_place() };
-    true
 }

@@ -2,16 +2,32 @@
 //!
 //! The lists run through the entries of the task table, so queueing a task needs no memory and no search.
 //!
-//! Invariants: while a band's bit is set in `ready`, its head, its tail and the `next` of all its tasks but the last name
-//! entries of this executor's table, which do not move; the unsafe code below rests on that. Without the bit they mean nothing.
-//! A task is linked exactly while its QUEUED flag is set.
+//! Invariants: a band's list begins with its head and goes on with the `next` of each of its tasks, up to [`END`]; each of these links but
+//! END names an entry of this executor's table. The band's tail points to the one of these links that is END. Its bit in `ready` is set
+//! exactly while its head is not END. Neither the entries nor, since [`Core::settle_down`], the heads move. The unsafe code below rests on that.
+//! A task is linked exactly while its `next` is not null.
 //!
 //! Neighbours: `table` has the entries and polls what is popped here; `waker` and `foreign` bring in wakes.
 
-use crate::table::{Core, QUEUED, Task};
+use crate::table::{Core, Task};
 use baton_inbox::Band;
+use core::cell::Cell;
+
+/// What leads from the head of a list, or from one task, to the next.
+pub(crate) type Link = Cell<*const Task>;
+
+/// The last link of a list.
+pub(crate) const END: *const Task = core::ptr::without_provenance(1);
 
 impl Core {
+    /// Makes the lists, all empty. From here on the executor must stay where it is.
+    pub(crate) fn settle_down(&self) {
+        for (head, tail) in self.heads.iter().zip(&self.tails) {
+            head.set(END);
+            tail.set(head);
+        }
+    }
+
     /// Puts a task into the ready queue of its band, unless it is there. Own thread only.
     #[inline]
     pub(crate) fn wake(&self, index: u16) {
@@ -20,43 +36,19 @@ impl Core {
         }
     }
 
-    /// Wakes the task of a waker whose data word has this executor's key.
-    ///
-    /// # Safety
-    ///
-    /// The word is that of a waker that `waker` made.
-    #[inline]
-    pub(crate) unsafe fn wake_own(&self, waker_data: usize) {
-        let index = usize::from(waker_data as u16);
-        if usize::BITS < u64::BITS {
-            // There a key may come again after some thousand executors, with fewer tasks.
-            return self.wake(index as u16);
-        }
-        // SAFETY: no two executors ever have the same key, so the waker is this executor's, and `waker_data` made its word of the
-        // index of one of `self.tasks`.
-        self.enqueue(unsafe { self.tasks.get_unchecked(index) });
-    }
-
     /// Puts a task of this table into its queue, unless it is there.
     #[inline(always)]
-    fn enqueue(&self, task: &Task) {
-        let this = core::ptr::from_ref(task);
-        let flags = task.flags.get();
-        if flags & QUEUED != 0 {
+    pub(crate) fn enqueue(&self, task: &Task) {
+        if task.is_queued() {
             return;
         }
-        task.flags.set(flags | QUEUED);
+        task.next.set(END);
         let band = task.band.get();
-        let ready = self.ready.get();
         let tail = &self.tails[band.index()];
-        if ready & band.bit() == 0 {
-            self.ready.set(ready | band.bit());
-            self.heads[band.index()].set(this);
-        } else {
-            // SAFETY: the band's bit is set, so its queue has a last task, which is one of `self.tasks`.
-            unsafe { &*tail.get() }.next.set(this);
-        }
-        tail.set(this);
+        // SAFETY: the tail points to a head or to the `next` of a task of this table: neither moves.
+        unsafe { &*tail.get() }.set(task);
+        tail.set(&task.next);
+        self.ready.set(self.ready.get() | band.bit());
     }
 
     /// Queues what other threads have woken.
@@ -79,51 +71,49 @@ impl Core {
     }
 
     /// Takes the next ready task of `band`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&self, band: Band) -> Option<&Task> {
-        let ready = self.ready.get();
-        if ready & band.bit() == 0 {
+        let head = &self.heads[band.index()];
+        let first = head.get();
+        if first == END {
             return None;
         }
-        let first = self.heads[band.index()].get();
-        // SAFETY: the band's bit is set, so its queue has a first task, which is one of `self.tasks`.
+        // SAFETY: a head that is not END names a task of this table.
         let task = unsafe { &*first };
-        if first == self.tails[band.index()].get() {
-            self.ready.set(ready & !band.bit());
-        } else {
-            self.heads[band.index()].set(task.next.get());
+        let next = task.next.replace(core::ptr::null());
+        head.set(next);
+        if next == END {
+            self.is_last(head, band);
         }
-        task.flags.set(task.flags.get() & !QUEUED);
         Some(task)
+    }
+
+    /// The list of `band` ends at `link`.
+    #[inline(always)]
+    fn is_last(&self, link: &Link, band: Band) {
+        self.tails[band.index()].set(link);
+        if core::ptr::eq(link, &self.heads[band.index()]) {
+            self.ready.set(self.ready.get() & !band.bit());
+        }
     }
 
     /// Takes an entry out of the queue that it is linked into.
     #[cold]
     pub(crate) fn unlink(&self, task: &Task) {
-        let this = core::ptr::from_ref(task);
         let band = task.band.get();
-        let (head, tail) = (&self.heads[band.index()], &self.tails[band.index()]);
-        task.flags.set(task.flags.get() & !QUEUED);
-        if head.get() == this {
-            if tail.get() == this {
-                self.ready.set(self.ready.get() & !band.bit());
-            } else {
-                head.set(task.next.get());
-            }
-            return;
-        }
-        let mut at = head.get();
-        while at != tail.get() {
-            // SAFETY: `at` is linked: it was `head` or the next of a task that is linked and not the last.
-            let before = unsafe { &*at };
-            if before.next.get() == this {
-                before.next.set(task.next.get());
-                if tail.get() == this {
-                    tail.set(at);
+        let mut link = &self.heads[band.index()];
+        while link.get() != END {
+            // SAFETY: a link of a list that is not END names a task of this table.
+            let at = unsafe { &*link.get() };
+            if core::ptr::eq(at, task) {
+                let next = task.next.replace(core::ptr::null());
+                link.set(next);
+                if next == END {
+                    self.is_last(link, band);
                 }
                 return;
             }
-            at = before.next.get();
+            link = &at.next;
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The root task: a future on the stack of whoever runs the executor.
 
-use crate::table::{Body, Core, TableFull};
+use crate::table::{Body, Core, TableFull, Task};
 use baton_inbox::Band;
 use core::cell::Cell;
 use core::future::Future;
 use core::marker::PhantomPinned;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 /// A future and the place for its result.
 pub(crate) struct Root<F: Future> {
@@ -75,28 +75,24 @@ impl<F: Future> Drop for RootTask<'_, F> {
 
 /// # Safety
 ///
-/// `data` points to a pinned `Root<F>` that is alive.
-unsafe fn poll<F: Future>(data: *mut (), waker: &Waker) -> bool {
+/// The task's data points to a pinned `Root<F>` that is alive; as for every `PollFn`.
+unsafe fn poll<F: Future>(task: &Task) {
     // SAFETY: the caller promises it; only shared references to the root exist, and the future inside is only touched here.
-    let root = unsafe { &*data.cast::<Root<F>>() };
-    let mut context = Context::from_waker(waker);
+    let root = unsafe { &*task.data().cast::<Root<F>>() };
+    let mut context = Context::from_waker(&task.waker);
     // SAFETY: the root is pinned, and so is the future in it; polls do not nest.
     let future = unsafe { Pin::new_unchecked(&mut *root.future.get()) };
-    match future.poll(&mut context) {
-        Poll::Ready(output) => {
-            root.output.set(Some(output));
-            root.over.set(true);
-            true
-        }
-        Poll::Pending => false,
+    if let Poll::Ready(output) = future.poll(&mut context) {
+        task.set_dead();
+        root.output.set(Some(output));
+        root.over.set(true);
     }
 }
 
 /// # Safety
 ///
-/// As for `poll`.
-unsafe fn cancel<F: Future>(data: *mut (), _waker: &Waker) -> bool {
+/// `data` points to a `Root<F>` that is alive.
+unsafe fn cancel<F: Future>(data: *mut ()) {
     // SAFETY: the caller promises a root that is alive. The future itself stays until whoever runs the executor returns.
     unsafe { &*data.cast::<Root<F>>() }.over.set(true);
-    true
 }

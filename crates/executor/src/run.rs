@@ -119,6 +119,7 @@ impl<P: Platform> Executor<P> {
             timer_turns: Cell::new(0),
             platform,
         });
+        local.core.settle_down();
         // SAFETY: it stands in a box that lives until `Local` is dropped, and whoever drops that calls `end` before, which has it forgotten.
         unsafe { foreign.set_running(&local.core.running) };
         Ok(Executor(Handle(local)))

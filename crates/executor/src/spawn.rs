@@ -3,7 +3,7 @@
 //! Spawning allocates once, for the future and its result together; the loop never does.
 
 use crate::run::{Handle, Local};
-use crate::table::{Body, TableFull};
+use crate::table::{Body, TableFull, Task};
 use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
 use baton_inbox::{Band, Platform};
@@ -125,29 +125,17 @@ impl<T> Outcome<T> {
 
 /// # Safety
 ///
-/// `data` came from `Box::into_raw` in `spawn_in` and has not been freed.
-unsafe fn poll<F: Future>(data: *mut (), waker: &Waker) -> bool {
-    let task = data.cast::<Spawned<F>>();
-    let mut context = Context::from_waker(waker);
-    let panicked = CancelOnPanic::<F>(task);
+/// The task's data came from `Box::into_raw` in `spawn_in` and has not been freed; as for every `PollFn`.
+unsafe fn poll<F: Future>(entry: &Task) {
+    let task = entry.data().cast::<Spawned<F>>();
+    let mut context = Context::from_waker(&entry.waker);
     // SAFETY: the caller promises a live box; its content never moves.
     let polled = unsafe { Pin::new_unchecked(&mut (*task).future) }.poll(&mut context);
-    core::mem::forget(panicked);
-    let Poll::Ready(output) = polled else {
-        return false;
-    };
-    // SAFETY: as above; the table does not touch `data` again after `true`, nor after a panic.
-    unsafe { end(task, State::Finished(output)) };
-    true
-}
-
-/// Drops a task whose poll panicked, and tells whoever joins it.
-struct CancelOnPanic<F: Future>(*mut Spawned<F>);
-
-impl<F: Future> Drop for CancelOnPanic<F> {
-    fn drop(&mut self) {
-        // SAFETY: only dropped when the poll unwound: the box is as it was before, and `Core::poll` forgets it.
-        unsafe { end(self.0, State::Cancelled) };
+    if let Poll::Ready(output) = polled {
+        entry.take_body();
+        // SAFETY: as above; with its body taken, nothing reaches the box again, also when this panics.
+        unsafe { end(task, State::Finished(output)) };
+        entry.set_dead();
     }
 }
 
@@ -176,11 +164,10 @@ impl<T> Drop for Leave<T> {
 
 /// # Safety
 ///
-/// As for `poll`, and `data` is not touched again.
-unsafe fn cancel<F: Future>(data: *mut (), _waker: &Waker) -> bool {
+/// `data` came from `Box::into_raw` in `spawn_in`, has not been freed, and is not touched again.
+unsafe fn cancel<F: Future>(data: *mut ()) {
     // SAFETY: the caller promises it.
     unsafe { end(data.cast::<Spawned<F>>(), State::Cancelled) };
-    true
 }
 
 impl<P: Platform, T> JoinHandle<P, T> {

@@ -8,14 +8,16 @@
 //!             polled: finished, or cancelled
 //! ```
 //!
-//! Invariant: a task is linked into a queue exactly while its QUEUED flag is set, whether it is LIVE or not. So a wake during
+//! Invariants: a task is linked into a queue exactly while its `next` is not null, whether it is LIVE or not: QUEUED above. So a wake during
 //! the first poll in place, of a handler that then finishes, leaves a queued entry behind that is skipped when popped, and is
-//! never linked twice.
+//! never linked twice. The body of an entry leads to a future that has neither finished nor begun to be dropped: whoever drops one
+//! takes the body before.
 //!
 //! Neighbours: `ready` queues the entries; `spawn`, `root` and `pool` put futures behind them; `run` calls the polls in its turn.
 
 use crate::foreign::Foreign;
-use crate::registry::{INDEX_BITS, Key};
+use crate::ready::{END, Link};
+use crate::registry::Key;
 use crate::watch::Running;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -30,26 +32,23 @@ pub const NO_TASK: u16 = u16::MAX;
 /// Most tasks in one executor.
 pub const MAX_TASKS: usize = NO_TASK as usize;
 
-/// The entry is linked into a ready queue.
-pub(crate) const QUEUED: u8 = 1;
 const LIVE: u8 = 2;
 /// The entry goes back to the free ones when its future ends; others belong to a pool.
 const SPAWNED: u8 = 8;
 
-/// Polls the future behind `data` once; true when it has finished *and been dropped*. When it panics, the future has been dropped
-/// as well.
+/// Polls the future behind the task's body once. When it has finished, takes the body, drops the future, and makes the task dead. When the
+/// future's poll panics, the body stays, and with it the future.
 ///
 /// # Safety
 ///
-/// `data` must be the pointer that was stored beside this function, and its future must not have finished.
-pub(crate) type PollFn = unsafe fn(data: *mut (), waker: &Waker) -> bool;
-/// Drops the future behind `data` without polling it, and is always finished with that. It has the same type, so that it can
-/// take the place of the poll.
+/// The task's body must be one with this function, and its data the pointer that was stored beside it; no poll of it is under way.
+pub(crate) type PollFn = unsafe fn(task: &Task);
+/// Drops the future behind `data`.
 ///
 /// # Safety
 ///
-/// As for [`PollFn`].
-pub(crate) type CancelFn = PollFn;
+/// `data` must be the pointer that was stored beside this function in a body that has been taken.
+pub(crate) type CancelFn = unsafe fn(data: *mut ());
 
 /// How a task's future is reached.
 #[derive(Clone, Copy)]
@@ -62,8 +61,8 @@ pub(crate) struct Body {
 impl Body {
     /// The body of a task that is not live.
     const NONE: Body = Body {
-        poll: |_data, _waker| false,
-        cancel: |_data, _waker| false,
+        poll: |_task| {},
+        cancel: |_data| {},
         data: core::ptr::null_mut(),
     };
 }
@@ -73,12 +72,12 @@ impl Body {
 pub(crate) struct Task {
     body: Cell<Body>,
     /// Wakes this task. It owns nothing.
-    waker: ManuallyDrop<Waker>,
-    /// The task behind this one in its queue; see `ready`.
-    pub(crate) next: Cell<*const Task>,
+    pub(crate) waker: ManuallyDrop<Waker>,
+    /// The task behind this one in its queue; null while it is in none. See `ready`.
+    pub(crate) next: Link,
     index: u16,
     pub(crate) band: Cell<Band>,
-    pub(crate) flags: Cell<u8>,
+    flags: Cell<u8>,
     reserved: Cell<bool>,
 }
 
@@ -113,9 +112,9 @@ pub(crate) struct Core {
     names: Box<[Cell<&'static str>]>,
     /// The bands whose queue has a task, one bit each.
     pub(crate) ready: Cell<u32>,
-    /// First and last of each queue; they mean nothing while the band's bit is not in `ready`.
-    pub(crate) heads: [Cell<*const Task>; BANDS],
-    pub(crate) tails: [Cell<*const Task>; BANDS],
+    /// The first task of each queue, and where the one behind the last goes: see `ready`.
+    pub(crate) heads: [Link; BANDS],
+    pub(crate) tails: [Cell<*const Link>; BANDS],
     /// What is being polled.
     pub(crate) running: Running,
     next_free: Cell<u16>,
@@ -134,7 +133,7 @@ pub(crate) const ATTEND_TIMERS: u8 = 1;
 /// The source has asked to be attended to.
 pub(crate) const ATTEND_SOURCE: u8 = 2;
 
-/// Makes a task dead whose poll panicked: its future is gone, or was never to be polled again.
+/// Drops the future of a task whose poll panicked, if it has not been taken, and makes the task dead.
 struct DeadOnPanic<'a> {
     core: &'a Core,
     task: &'a Task,
@@ -143,7 +142,64 @@ struct DeadOnPanic<'a> {
 impl Drop for DeadOnPanic<'_> {
     fn drop(&mut self) {
         self.core.end_poll();
-        self.core.set_dead(self.task);
+        // SAFETY: the poll has unwound.
+        unsafe { drop_and_end(self.task) };
+    }
+}
+
+/// Drops the future of a task, if it has one, and makes the task dead, also when that panics. Takes the place of the poll of a task that was
+/// cancelled.
+///
+/// # Safety
+///
+/// The future is not being polled.
+unsafe fn drop_and_end(task: &Task) {
+    let _end = End(task);
+    let body = task.take_body();
+    // SAFETY: the body was stored by `set_live` with its data pointer, and has just been taken: so its future is there, and nothing
+    // reaches it any more.
+    unsafe { (body.cancel)(body.data) };
+}
+
+/// Makes a task dead when it is dropped.
+struct End<'a>(&'a Task);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.set_dead();
+    }
+}
+
+impl Task {
+    /// The data pointer of its body.
+    #[inline(always)]
+    pub(crate) fn data(&self) -> *mut () {
+        self.body.get().data
+    }
+
+    /// Takes the body: from now on the task's future is the caller's to drop.
+    #[inline]
+    pub(crate) fn take_body(&self) -> Body {
+        self.body.replace(Body::NONE)
+    }
+
+    /// Makes the entry dead; its future is gone already. It may still be linked.
+    #[inline]
+    pub(crate) fn set_dead(&self) {
+        self.body.set(Body::NONE);
+        if self.flags.replace(0) & SPAWNED != 0 {
+            self.reserved.set(false);
+        }
+    }
+
+    #[inline]
+    fn is_live(&self) -> bool {
+        self.flags.get() & LIVE != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_queued(&self) -> bool {
+        !self.next.get().is_null()
     }
 }
 
@@ -187,7 +243,7 @@ impl Core {
                 .collect(),
             names: (0..capacity).map(|_| Cell::new("")).collect(),
             ready: Cell::new(0),
-            heads: [const { Cell::new(core::ptr::null()) }; BANDS],
+            heads: [const { Cell::new(END) }; BANDS],
             tails: [const { Cell::new(core::ptr::null()) }; BANDS],
             running: Running::new(),
             next_free: Cell::new(0),
@@ -237,7 +293,7 @@ impl Core {
     }
 
     fn take_entry(&self, task: &Task, band: Band) {
-        if task.flags.get() & QUEUED != 0 {
+        if task.is_queued() {
             // A wake that came too late for the entry's last task: the next one must not wait in that one's band.
             self.unlink(task);
         }
@@ -249,9 +305,9 @@ impl Core {
     pub(crate) fn release(&self, first: u16, count: usize) {
         for task in self.tasks.iter().skip(usize::from(first)).take(count) {
             task.reserved.set(false);
+            // The entry may still be linked.
             task.body.set(Body::NONE);
-            // QUEUED stays: the entry may still be linked.
-            task.flags.set(task.flags.get() & QUEUED);
+            task.flags.set(0);
         }
     }
 
@@ -266,7 +322,7 @@ impl Core {
         if let Some(task) = self.tasks.get(usize::from(index)) {
             task.body.set(body);
             self.names[usize::from(index)].set(name);
-            task.flags.set(task.flags.get() & QUEUED | LIVE);
+            task.flags.set(LIVE);
         }
     }
 
@@ -274,39 +330,26 @@ impl Core {
     pub(crate) fn set_spawned(&self, index: u16, body: Body, name: &'static str) {
         self.set_live(index, body, name);
         if let Some(task) = self.tasks.get(usize::from(index)) {
-            task.flags.set(task.flags.get() | SPAWNED);
+            task.flags.set(LIVE | SPAWNED);
         }
         self.wake(index);
     }
 
-    /// Makes entry `index` dead; its future is gone already.
-    #[inline]
-    fn set_dead(&self, task: &Task) {
-        task.body.set(Body::NONE);
-        let flags = task.flags.get();
-        // QUEUED stays: the entry may still be linked.
-        task.flags.set(flags & QUEUED);
-        if flags & SPAWNED != 0 {
-            task.reserved.set(false);
-        }
-    }
-
     #[inline]
     pub(crate) fn is_live(&self, index: u16) -> bool {
-        self.tasks
-            .get(usize::from(index))
-            .is_some_and(|task| task.flags.get() & LIVE != 0)
+        let task = self.tasks.get(usize::from(index));
+        task.is_some_and(Task::is_live)
     }
 
     /// Asks for the future of `index` to be dropped the next time its turn comes.
     pub(crate) fn cancel(&self, index: u16) {
         if let Some(task) = self.tasks.get(usize::from(index))
-            && task.flags.get() & LIVE != 0
+            && task.is_live()
         {
             // From now on a poll drops the future instead. This spares each poll a look at a flag.
             let body = task.body.get();
             task.body.set(Body {
-                poll: body.cancel,
+                poll: drop_and_end,
                 ..body
             });
             self.wake(index);
@@ -356,17 +399,19 @@ impl Core {
         self.attention.replace(0)
     }
 
-    /// Polls ready tasks of `band`, at most `quantum`, and says how many.
+    /// Polls ready tasks of `band`, at most `quantum` (not zero), and says how many.
     #[inline]
     pub(crate) fn run_ready(&self, band: Band, quantum: u32) -> u32 {
-        let mut polled = 0;
-        while polled < quantum {
-            let Some(task) = self.pop(band) else { break };
+        let mut left = quantum;
+        while let Some(task) = self.pop(band) {
             self.poll_task(task, task.index);
-            polled += 1;
+            left -= 1;
+            if left == 0 {
+                break;
+            }
         }
         self.end_poll();
-        polled
+        quantum - left
     }
 
     /// Polls task `index` now, which counts as running from then on, or drops its future when it was cancelled. Nothing happens if it is not live. Says no if there is
@@ -382,23 +427,13 @@ impl Core {
 
     #[inline(always)]
     fn poll_task(&self, task: &Task, index: u16) {
-        // A task that is not live has a body that does nothing: cheaper than to look.
-        let body = task.body.get();
         self.begin_poll(index);
         let panicked = DeadOnPanic { core: self, task };
-        // SAFETY: the body was stored by `set_live` together with its data pointer, and `set_dead` clears it when the future
-        // has finished or been dropped. Polls do not nest: only `turn` polls, and it refuses to run inside a poll.
-        let finished = unsafe { (body.poll)(body.data, &task.waker) };
+        // A task that is not live has a body that does nothing: cheaper than to look.
+        // SAFETY: the body was stored by `set_live`, and whoever drops its future takes it before. Polls do not nest: only `turn` polls, and it
+        // refuses to run inside a poll.
+        unsafe { (task.body.get().poll)(task) };
         core::mem::forget(panicked);
-        if finished {
-            self.finished(task);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn finished(&self, task: &Task) {
-        self.set_dead(task);
     }
 
     /// Polls task `index` now if nothing of a higher band is ready. Says no if it did not, or there is no such task, [`NO_TASK`]
@@ -425,12 +460,6 @@ impl Core {
         self.running.end();
     }
 
-    fn drop_future(&self, task: &Task, body: Body) {
-        self.set_dead(task);
-        // SAFETY: as in `poll_task`; the entry is dead now, so nothing reaches the future again.
-        unsafe { (body.cancel)(body.data, &task.waker) };
-    }
-
     /// Drops the future of `index` now, if it is live; says no if it must wait because it is running.
     pub(crate) fn cancel_now(&self, index: u16) -> bool {
         let Some(task) = self.tasks.get(usize::from(index)) else {
@@ -440,8 +469,12 @@ impl Core {
             self.cancel(index);
             return false;
         }
-        if task.flags.get() & LIVE != 0 {
-            self.drop_future(task, task.body.get());
+        if task.is_live() {
+            let body = task.take_body();
+            // Dead before it is dropped: whoever its destructor calls finds it gone.
+            task.set_dead();
+            // SAFETY: as in `drop_and_end`; it is not running.
+            unsafe { (body.cancel)(body.data) };
         }
         true
     }
@@ -452,21 +485,22 @@ impl Core {
         self.running.task()
     }
 
-    /// The task of a waker, if it is one of this executor's.
-    #[inline]
-    pub(crate) fn index_of(&self, waker_data: usize) -> Option<u16> {
-        (waker_data >> INDEX_BITS << INDEX_BITS == self.key.0).then_some(waker_data as u16)
+    /// The task of a waker with this data word, if it is one of this executor's.
+    #[inline(always)]
+    pub(crate) fn task_of_waker(&self, waker_data: usize) -> Option<&Task> {
+        // The key's index bits are zero, and no other key differs from it in these only: so another's word is far out of range.
+        self.tasks.get(waker_data ^ self.key.0)
     }
 
     /// All live tasks.
     pub(crate) fn each_live(&self, mut visit: impl FnMut(TaskInfo)) {
         for (index, task) in self.tasks.iter().enumerate() {
-            if task.flags.get() & LIVE != 0 {
+            if task.is_live() {
                 visit(TaskInfo {
                     index: index as u16,
                     name: self.names[index].get(),
                     band: task.band.get(),
-                    queued: task.flags.get() & QUEUED != 0,
+                    queued: task.is_queued(),
                     running: usize::from(self.running()) == index,
                 });
             }

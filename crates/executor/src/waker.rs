@@ -26,16 +26,16 @@ fn wake<P: Platform>(data: *const ()) {
     let current = P::current().cast::<Core>();
     // SAFETY: `P::current` is null or what `enter` stored on this thread: a `Core` that is alive, for it leaves the chain
     // before it is freed (`leave`).
-    match unsafe { current.as_ref() } {
-        Some(core) if core.index_of(data).is_some() => {
-            // SAFETY: this is the function of wakers that `waker` made.
-            unsafe { core.wake_own(data) }
-        }
-        _ => wake_foreign(data),
+    if let Some(core) = unsafe { current.as_ref() }
+        && let Some(task) = core.task_of_waker(data)
+    {
+        return core.enqueue(task);
     }
+    wake_foreign(data);
 }
 
 #[cold]
+#[inline(never)]
 fn wake_foreign(data: usize) {
     if let Some(foreign) = registry().find(Key::of_waker(data)) {
         foreign.wake(data as u16);
