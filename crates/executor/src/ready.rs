@@ -2,9 +2,9 @@
 //!
 //! The lists run through the entries of the task table, so queueing a task needs no memory and no search.
 //!
-//! Invariants: a band's list begins with its head and goes on with the `next` of each of its tasks, up to [`END`]; each of these links but
-//! END names an entry of this executor's table. The band's tail points to the one of these links that is END. Its bit in `ready` is set
-//! exactly while its head is not END. Neither the entries nor, since [`Core::settle_down`], the heads move. The unsafe code below rests on that.
+//! Invariants: a list begins with its head and goes on with the `next` of each of its tasks, up to [`END`]; each of these links but
+//! END names an entry of this executor's table. The list's tail points to the one of these links that is END. The list's bit in `ready` is set
+//! exactly while its head is not END. Neither the entries nor, since [`Core::settle_down`], the lists move. The unsafe code below rests on that.
 //! A task is linked exactly while its `next` is not null.
 //!
 //! Neighbours: `table` has the entries and polls what is popped here; `waker` and `foreign` bring in wakes.
@@ -19,12 +19,34 @@ pub(crate) type Link = Cell<*const Task>;
 /// The last link of a list.
 pub(crate) const END: *const Task = core::ptr::without_provenance(1);
 
+/// The ready tasks of one band.
+pub(crate) struct List {
+    head: Link,
+    /// Where the next task is linked.
+    tail: Cell<*const Link>,
+    /// The band's bit.
+    bit: u32,
+}
+
+impl List {
+    /// An empty list, of no use before [`Core::settle_down`].
+    pub(crate) fn new(band: Band) -> Self {
+        List {
+            head: Cell::new(END),
+            tail: Cell::new(core::ptr::null()),
+            bit: band.bit(),
+        }
+    }
+}
+
 impl Core {
-    /// Makes the lists, all empty. From here on the executor must stay where it is.
+    /// Makes the lists usable. From here on the executor must stay where it is.
     pub(crate) fn settle_down(&self) {
-        for (head, tail) in self.heads.iter().zip(&self.tails) {
-            head.set(END);
-            tail.set(head);
+        for list in &self.lists {
+            list.tail.set(&list.head);
+        }
+        for task in &self.tasks {
+            task.list.set(&self.lists[task.band.get().index()]);
         }
     }
 
@@ -43,12 +65,12 @@ impl Core {
             return;
         }
         task.next.set(END);
-        let band = task.band.get();
-        let tail = &self.tails[band.index()];
+        // SAFETY: one of this executor's lists since `settle_down`, before which nothing is woken; they do not move.
+        let list = unsafe { &*task.list.get() };
         // SAFETY: the tail points to a head or to the `next` of a task of this table: neither moves.
-        unsafe { &*tail.get() }.set(task);
-        tail.set(&task.next);
-        self.ready.set(self.ready.get() | band.bit());
+        unsafe { &*list.tail.get() }.set(task);
+        list.tail.set(&task.next);
+        self.ready.set(self.ready.get() | list.bit);
     }
 
     /// Queues what other threads have woken.
@@ -70,38 +92,37 @@ impl Core {
         self.ready.get() & (band.bit() - 1) != 0
     }
 
-    /// Takes the next ready task of `band`.
+    /// Takes the next ready task of a list.
     #[inline(always)]
-    pub(crate) fn pop(&self, band: Band) -> Option<&Task> {
-        let head = &self.heads[band.index()];
-        let first = head.get();
+    pub(crate) fn pop(&self, list: &List) -> Option<&Task> {
+        let first = list.head.get();
         if first == END {
             return None;
         }
         // SAFETY: a head that is not END names a task of this table.
         let task = unsafe { &*first };
         let next = task.next.replace(core::ptr::null());
-        head.set(next);
+        list.head.set(next);
         if next == END {
-            self.is_last(head, band);
+            self.is_last(list, &list.head);
         }
         Some(task)
     }
 
-    /// The list of `band` ends at `link`.
+    /// `list` ends at `link`.
     #[inline(always)]
-    fn is_last(&self, link: &Link, band: Band) {
-        self.tails[band.index()].set(link);
-        if core::ptr::eq(link, &self.heads[band.index()]) {
-            self.ready.set(self.ready.get() & !band.bit());
+    fn is_last(&self, list: &List, link: &Link) {
+        list.tail.set(link);
+        if core::ptr::eq(link, &list.head) {
+            self.ready.set(self.ready.get() & !list.bit);
         }
     }
 
     /// Takes an entry out of the queue that it is linked into.
     #[cold]
     pub(crate) fn unlink(&self, task: &Task) {
-        let band = task.band.get();
-        let mut link = &self.heads[band.index()];
+        let list = &self.lists[task.band.get().index()];
+        let mut link = &list.head;
         while link.get() != END {
             // SAFETY: a link of a list that is not END names a task of this table.
             let at = unsafe { &*link.get() };
@@ -109,7 +130,7 @@ impl Core {
                 let next = task.next.replace(core::ptr::null());
                 link.set(next);
                 if next == END {
-                    self.is_last(link, band);
+                    self.is_last(list, link);
                 }
                 return;
             }

@@ -16,7 +16,7 @@
 //! Neighbours: `ready` queues the entries; `spawn`, `root` and `pool` put futures behind them; `run` calls the polls in its turn.
 
 use crate::foreign::Foreign;
-use crate::ready::{END, Link};
+use crate::ready::{Link, List};
 use crate::registry::Key;
 use crate::watch::Running;
 use alloc::boxed::Box;
@@ -68,13 +68,15 @@ impl Body {
 }
 
 /// One entry: one cache line.
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(crate) struct Task {
+    /// The task behind this one in its list; null while it is in none. See `ready`. First, so that its address is the task's.
+    pub(crate) next: Link,
+    /// The list that it is linked into: that of its band, of its own executor. Null only before `settle_down`.
+    pub(crate) list: Cell<*const List>,
     body: Cell<Body>,
     /// Wakes this task. It owns nothing.
     pub(crate) waker: ManuallyDrop<Waker>,
-    /// The task behind this one in its queue; null while it is in none. See `ready`.
-    pub(crate) next: Link,
     index: u16,
     pub(crate) band: Cell<Band>,
     flags: Cell<u8>,
@@ -112,9 +114,8 @@ pub(crate) struct Core {
     names: Box<[Cell<&'static str>]>,
     /// The bands whose queue has a task, one bit each.
     pub(crate) ready: Cell<u32>,
-    /// The first task of each queue, and where the one behind the last goes: see `ready`.
-    pub(crate) heads: [Link; BANDS],
-    pub(crate) tails: [Cell<*const Link>; BANDS],
+    /// The ready tasks of each band; see `ready`.
+    pub(crate) lists: [List; BANDS],
     /// What is being polled.
     pub(crate) running: Running,
     next_free: Cell<u16>,
@@ -133,17 +134,18 @@ pub(crate) const ATTEND_TIMERS: u8 = 1;
 /// The source has asked to be attended to.
 pub(crate) const ATTEND_SOURCE: u8 = 2;
 
-/// Drops the future of a task whose poll panicked, if it has not been taken, and makes the task dead.
-struct DeadOnPanic<'a> {
-    core: &'a Core,
-    task: &'a Task,
-}
+/// Drops the future of the running task, whose poll panicked, if it has not been taken, and makes the task dead.
+struct DeadOnPanic<'a>(&'a Core);
 
 impl Drop for DeadOnPanic<'_> {
+    #[cold]
     fn drop(&mut self) {
-        self.core.end_poll();
-        // SAFETY: the poll has unwound.
-        unsafe { drop_and_end(self.task) };
+        let running = self.0.running();
+        self.0.end_poll();
+        if let Some(task) = self.0.tasks.get(usize::from(running)) {
+            // SAFETY: the poll has unwound.
+            unsafe { drop_and_end(task) };
+        }
     }
 }
 
@@ -235,6 +237,7 @@ impl Core {
                     body: Cell::new(Body::NONE),
                     waker: waker(key.0 | index),
                     next: Cell::new(core::ptr::null()),
+                    list: Cell::new(core::ptr::null()),
                     index: index as u16,
                     band: Cell::new(Band::NORMAL),
                     flags: Cell::new(0),
@@ -243,8 +246,7 @@ impl Core {
                 .collect(),
             names: (0..capacity).map(|_| Cell::new("")).collect(),
             ready: Cell::new(0),
-            heads: [const { Cell::new(END) }; BANDS],
-            tails: [const { Cell::new(core::ptr::null()) }; BANDS],
+            lists: core::array::from_fn(|band| List::new(Band::wrapping(band as u32))),
             running: Running::new(),
             next_free: Cell::new(0),
             attention: Cell::new(ATTEND_SOURCE),
@@ -299,6 +301,7 @@ impl Core {
         }
         task.reserved.set(true);
         task.band.set(band);
+        task.list.set(&self.lists[band.index()]);
     }
 
     /// Gives entries back. Their futures are gone already.
@@ -402,14 +405,18 @@ impl Core {
     /// Polls ready tasks of `band`, at most `quantum` (not zero), and says how many.
     #[inline]
     pub(crate) fn run_ready(&self, band: Band, quantum: u32) -> u32 {
+        let list = &self.lists[band.index()];
         let mut left = quantum;
-        while let Some(task) = self.pop(band) {
-            self.poll_task(task, task.index);
+        let panicked = DeadOnPanic(self);
+        while let Some(task) = self.pop(list) {
+            // SAFETY: the guard is there.
+            unsafe { self.poll_guarded(task, task.index) };
             left -= 1;
             if left == 0 {
                 break;
             }
         }
+        core::mem::forget(panicked);
         self.end_poll();
         quantum - left
     }
@@ -427,13 +434,24 @@ impl Core {
 
     #[inline(always)]
     fn poll_task(&self, task: &Task, index: u16) {
-        self.begin_poll(index);
-        let panicked = DeadOnPanic { core: self, task };
-        // A task that is not live has a body that does nothing: cheaper than to look.
-        // SAFETY: the body was stored by `set_live`, and whoever drops its future takes it before. Polls do not nest: only `turn` polls, and it
-        // refuses to run inside a poll.
-        unsafe { (task.body.get().poll)(task) };
+        let panicked = DeadOnPanic(self);
+        // SAFETY: the guard is there.
+        unsafe { self.poll_guarded(task, index) };
         core::mem::forget(panicked);
+    }
+
+    /// Polls `task`, which has this index.
+    ///
+    /// # Safety
+    ///
+    /// When the poll unwinds, [`DeadOnPanic`] is dropped.
+    #[inline(always)]
+    unsafe fn poll_guarded(&self, task: &Task, index: u16) {
+        self.begin_poll(index);
+        // A task that is not live has a body that does nothing: cheaper than to look.
+        // SAFETY: the body was stored by `set_live`, and whoever drops its future takes it before, also when the poll panics. Polls do not
+        // nest: only `turn` polls, and it refuses to run inside a poll.
+        unsafe { (task.body.get().poll)(task) };
     }
 
     /// Polls task `index` now if nothing of a higher band is ready. Says no if it did not, or there is no such task, [`NO_TASK`]
