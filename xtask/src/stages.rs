@@ -160,6 +160,7 @@ const OUTER_MANIFESTS: &[&str] = &[
     "bench/peers/Cargo.toml",
     "tests/fuzz/Cargo.toml",
     "kernel/Cargo.toml",
+    "user/Cargo.toml",
 ];
 
 /// Workspaces of what runs on the bare machine only, each with the sets of features that are looked at.

@@ -35,9 +35,8 @@ fn serve(endpoint: Endpoint) -> u64 {
         if received.label() != ADD {
             return served;
         }
-        let sum = (0..received.length()).fold(0_u64, |sum, index| {
-            sum.wrapping_add(received.word(index))
-        });
+        let sum =
+            (0..received.length()).fold(0_u64, |sum, index| sum.wrapping_add(received.word(index)));
         served += 1;
         received = endpoint.reply_recv(&Message::new(0, &[sum, served]));
     }

@@ -36,7 +36,9 @@ pub fn print(root: &Root, allocator: &Allocator) {
     println!("Memory:");
     let list = info.untyped_list.iter().take(info.untyped.len() as usize);
     for (kind, is_device) in [("RAM", 0), ("device", 1)] {
-        let of_kind = list.clone().filter(|untyped| untyped.is_device == is_device);
+        let of_kind = list
+            .clone()
+            .filter(|untyped| untyped.is_device == is_device);
         let (mut count, mut bytes) = (0, 0_u64);
         for untyped in of_kind.clone() {
             count += 1;

@@ -55,15 +55,13 @@ fn main(root: Root) -> u16 {
 }
 
 /// Starts both processes and listens to them until both have ended; returns whether each did what it should.
-fn talk(
-    root: &Root,
-    allocator: &mut Allocator,
-    window: &mut Window,
-) -> Result<bool, SpawnError> {
+fn talk(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Result<bool, SpawnError> {
     let listener = allocator.make::<Endpoint>()?;
     let service = allocator.make::<Endpoint>()?;
     println!();
-    println!("Starting two processes, each with an address space and a capability space of its own:");
+    println!(
+        "Starting two processes, each with an address space and a capability space of its own:"
+    );
     let bytes_before = allocator.bytes_left();
     for (role, rights) in [(SERVER, CapRights::READ), (CLIENT, CLIENT_RIGHTS)] {
         let gift = Gift {
@@ -71,7 +69,14 @@ fn talk(
             rights,
             badge: 0,
         };
-        let process = start(root, allocator, window, role, allocator.place(listener), gift)?;
+        let process = start(
+            root,
+            allocator,
+            window,
+            role,
+            allocator.place(listener),
+            gift,
+        )?;
         println!(
             "  {} ({} bytes of ELF), entry {:#x}, TCB in slot {}, page table in slot {}",
             NAMES[role as usize],
@@ -99,7 +104,12 @@ fn talk(
                 println!("fault of thread `{name}` {fault}");
                 let expected = matches!(
                     fault,
-                    Fault::Vm { address: FORBIDDEN, fsr: 7, prefetch: false, .. }
+                    Fault::Vm {
+                        address: FORBIDDEN,
+                        fsr: 7,
+                        prefetch: false,
+                        ..
+                    }
                 );
                 if received.badge != CLIENT + 1 || !expected {
                     return Ok(false);
@@ -113,7 +123,10 @@ fn talk(
                 return Ok(fault_seen && received.badge == SERVER + 1 && code == REQUESTS);
             }
             Event::Other(other) => {
-                println!("{name}: a message of label {} that means nothing", other.label());
+                println!(
+                    "{name}: a message of label {} that means nothing",
+                    other.label()
+                );
                 return Ok(false);
             }
         }
