@@ -82,6 +82,7 @@ extern crate alloc;
 
 mod config;
 pub mod foreign;
+mod next_turn;
 mod pool;
 mod ready;
 pub mod registry;
@@ -95,6 +96,7 @@ mod waker;
 mod watch;
 
 pub use config::{Config, Mode, NewExecutorError, RunError};
+pub use next_turn::next_turn;
 pub use pool::{CellInUse, CellSize, FreeCell, Pool, Shared, Started, Starts, When};
 pub use run::{Executor, Handle, Turns};
 pub use source::{ATTEND_TURNS, FLUSH_TURNS, InTurn, Source};

@@ -7,9 +7,8 @@ use crate::error::Failure;
 use crate::node::NodeHandle;
 use crate::port::LANE_QUANTUM;
 use alloc::rc::Rc;
+use baton_executor::next_turn;
 use baton_inbox::Platform;
-use core::future::poll_fn;
-use core::task::Poll;
 
 impl<P: Platform> NodeHandle<P> {
     /// The peer of `connection` writes no more. What it sent before is drained, in turns of its own band; then the connection fails with
@@ -24,7 +23,7 @@ impl<P: Platform> NodeHandle<P> {
             // Counted in turns, each of which drains the band's lanes once, and not in polls: a turn may poll a task often.
             let end = watch.turns() + u64::from(turns);
             while watch.turns() < end {
-                next_poll().await;
+                next_turn().await;
             }
             failed.fail(Failure::PeerDied);
         };
@@ -35,17 +34,4 @@ impl<P: Platform> NodeHandle<P> {
             connection.fail(Failure::PeerDied);
         }
     }
-}
-
-/// Goes to the end of the ready queue once.
-async fn next_poll() {
-    let mut polled = false;
-    poll_fn(|context| {
-        if core::mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -93,6 +93,7 @@ pub mod wire;
 
 pub use baton_executor::{
     CellSize, Config, DeadlineError, FreeCell, Handle, JoinHandle, Mode, RunError, Started, When,
+    next_turn,
 };
 pub use baton_inbox::{Band, LinkParts, PAYLOAD_WORDS as INLINE_WORDS, Platform, RegionLayout};
 pub use baton_rpc_macros::{Wire, service};

@@ -13,7 +13,7 @@ use baton_platform::protocol::CONNECTIONS_OF_GRANT;
 use baton_platform::{
     ConnectError, Grants, NodeConfig, ServiceCap, ServiceNumber, User, UserHandle, UserNode, Wants,
 };
-use baton_rpc::{Band, Config, Failure, Mode};
+use baton_rpc::{Band, Config, Failure, Mode, next_turn};
 use baton_runtime::sel4::Message;
 use baton_runtime::{StartInfo, println};
 use core::future::poll_fn;
@@ -214,7 +214,7 @@ impl Process {
         };
         let work = async {
             while back.borrow().is_empty() {
-                next_poll().await;
+                next_turn().await;
             }
             let over_theirs = back.borrow()[0].clone();
             let executor = handle.executor();
@@ -226,7 +226,7 @@ impl Process {
             // Who is done first serves on until the other is.
             forth.send_note(DONE, 1).await?;
             while desk.notes_of(DONE) == 0 {
-                next_poll().await;
+                next_turn().await;
             }
             Ok::<u64, Wrong>(one? + other?)
         };
@@ -344,7 +344,7 @@ impl Process {
         let again = self.run(async {
             loop {
                 match self.connect(&handle) {
-                    Err(ConnectError::GrantInUse) => next_poll().await,
+                    Err(ConnectError::GrantInUse) => next_turn().await,
                     other => break other,
                 }
             }
@@ -396,19 +396,6 @@ impl Process {
 
 fn text(bytes: &[u8]) -> String {
     format!("{:?}", core::str::from_utf8(bytes))
-}
-
-/// Goes to the end of the ready queue once.
-async fn next_poll() {
-    let mut polled = false;
-    poll_fn(|context| {
-        if core::mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Waits for both.

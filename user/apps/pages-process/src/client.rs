@@ -7,7 +7,7 @@ use crate::{Process, Server, wrong};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use baton_memory::{Access, Place, Usage};
-use baton_rpc::{CallError, JoinHandle};
+use baton_rpc::{CallError, JoinHandle, next_turn};
 use baton_runtime::sel4::{Message, yield_now};
 use baton_runtime::{Random, println};
 use core::cell::Cell;
@@ -126,7 +126,7 @@ pub fn trespass(process: &Process) -> u64 {
             drop(server);
             // Until the server has heard of it.
             for _ in 0..100_000 {
-                process.run(crate::server::next_turn());
+                process.run(next_turn());
                 yield_now();
                 read(target);
             }

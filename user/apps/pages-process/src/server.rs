@@ -23,13 +23,11 @@ use baton_memory::{
 };
 use baton_platform::protocol::{slots, space};
 use baton_platform::{BindKernelError, Grants, LaneMemory, ServiceNumber, UserHandle};
-use baton_rpc::{Band, Client};
+use baton_rpc::{Band, Client, next_turn};
 use baton_runtime::println;
 use baton_runtime::sel4::abi::PAGE_BITS;
 use baton_runtime::sel4::abi::baton::{kernel_lane_in_page, region};
 use baton_runtime::sel4::{Error, LaneShape, ObjectType, Untyped};
-use core::future::poll_fn;
-use core::task::Poll;
 
 const LANE_SLOT: u64 = 256;
 const BLOCK_BITS: u64 = 15;
@@ -183,17 +181,4 @@ fn whole(process: &Process) -> Result<(), Error> {
         1,
     )?;
     cnode.slot(BLOCK_SLOTS).delete()
-}
-
-/// Waits for the executor's next turn.
-pub async fn next_turn() {
-    let mut polled = false;
-    poll_fn(|context| {
-        if core::mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

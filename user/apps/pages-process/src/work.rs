@@ -2,12 +2,11 @@
 
 use crate::Server;
 use crate::memory::{check, fill};
-use crate::server::next_turn;
 use crate::shared::WINDOW_PAGES;
 use alloc::vec::Vec;
 use baton_memory::{Access, AllocError, FreeError, MapError, Place, RegionNumber, UnmapError};
 use baton_platform::protocol::space;
-use baton_rpc::CallError;
+use baton_rpc::{CallError, next_turn};
 use baton_runtime::Random;
 use core::fmt;
 
