@@ -17,9 +17,10 @@
 //! ```ignore
 //! baton_runtime::root_task!(main);
 //!
-//! fn main(root: baton_runtime::Root) -> u16 {
-//!     baton_runtime::println!("{} untypeds", root.boot_info.untyped.len());
-//!     0 // the exit code
+//! fn main(root: baton_runtime::Root) -> Result<u16, baton_runtime::Unlucky> {
+//!     let (allocator, _window) = root.begin(0)?;
+//!     baton_runtime::println!("{} bytes of memory", allocator.bytes_left());
+//!     Ok(0) // the exit code
 //! }
 //! ```
 #![no_std]
@@ -27,6 +28,7 @@
 extern crate alloc;
 
 mod allocator;
+mod begin;
 pub mod console;
 pub mod device;
 mod heap;
@@ -43,6 +45,7 @@ mod window;
 pub use allocator::{Allocator, Arena, Exhausted, ObjectSource};
 pub use baton_sel4 as sel4;
 pub use baton_sync as sync;
+pub use begin::{ExitCode, OrSay, Unlucky};
 pub use panic::set_reporter;
 pub use process::{Process, ProcessConfig, StartInfo};
 pub use random::Random;

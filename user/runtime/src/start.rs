@@ -4,6 +4,7 @@
 //! address of boot info, or of the process's [`StartInfo`]. A root task comes without a stack (`sp` is 0) and gets the one below;
 //! a process comes with one.
 
+use crate::begin::ExitCode;
 use crate::console;
 use crate::panic;
 use crate::process::StartInfo;
@@ -50,8 +51,8 @@ core::arch::global_asm!(
     stack_bytes = const STACK_BYTES,
 );
 
-/// Makes `main`, a `fn(Root) -> u16`, the root task that this program is: it gets boot info and what comes with it, and returns
-/// the exit code of the machine.
+/// Makes `main`, a `fn(Root) -> u16` or a `fn(Root) -> Result<u16, Unlucky>`, the root task that this program is: it gets boot info and
+/// what comes with it, and returns the exit code of the machine ([`ExitCode`]).
 #[macro_export]
 macro_rules! root_task {
     ($main:path) => {
@@ -83,7 +84,7 @@ macro_rules! process {
 }
 
 /// What [`root_task!`] calls: `boot_info` is what the kernel passed.
-pub fn start_root_task(boot_info: usize, main: fn(Root) -> u16) -> ! {
+pub fn start_root_task<T: ExitCode>(boot_info: usize, main: fn(Root) -> T) -> ! {
     // SAFETY: the kernel maps boot info there for good, aligned to a page, and nothing writes to it; all its members are valid for
     // every bit pattern.
     let info = unsafe { &*(boot_info as *const BootInfo) };
@@ -98,7 +99,7 @@ pub fn start_root_task(boot_info: usize, main: fn(Root) -> u16) -> ! {
     }
     set_thread_area(area);
     let root = Root::new(boot_info, info);
-    let code = main(root);
+    let code = main(root).exit_code();
     crate::device::power_off(code)
 }
 

@@ -15,7 +15,7 @@ use baton_boot::command_line::command_line;
 use baton_counting::{Arguments, Fpu};
 use baton_runtime::process::SpawnError;
 use baton_runtime::sel4::abi::TCB_FLAG_FPU_DISABLED;
-use baton_runtime::{Allocator, Root, Window, device, println};
+use baton_runtime::{Allocator, OrSay, Root, Unlucky, Window, println};
 use senders::{REQUESTS, Senders};
 use workloads::{Bench, PRIORITY, WORKLOADS};
 
@@ -28,31 +28,18 @@ const VARIANTS: [(&str, bool, Fpu); 3] = [
     ("fpu_used", true, Fpu::Use),
 ];
 
-fn main(root: Root) -> u16 {
+fn main(root: Root) -> Result<u16, Unlucky> {
     let booted = baton_counting::instret();
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
-    let Some(tree) = root.device_tree() else {
-        println!("the kernel has passed no device tree, and so no command line");
-        return 2;
-    };
+    let (allocator, window) = root.begin(0)?;
+    let tree = root.device_tree().ok_or("the kernel has passed no device tree");
+    let tree = tree.or_say("no command line")?;
     let line = command_line(&tree).unwrap_or_default();
-    let arguments = match Arguments::parse(line, sample::MAX_ROUNDS) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            println!("the command line: {error}");
-            return 2;
-        }
-    };
+    let arguments = Arguments::parse(line, sample::MAX_ROUNDS).or_say("the command line")?;
     match measure(&root, allocator, window, &arguments, booted) {
-        Ok(()) => 0,
+        Ok(()) => Ok(0),
         Err(error) => {
             println!("the benchmark could not be set up: {error}");
-            1
+            Ok(1)
         }
     }
 }

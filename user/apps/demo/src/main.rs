@@ -10,7 +10,7 @@ use baton_runtime::process::{Gift, SpawnError};
 use baton_runtime::protocol::Event;
 use baton_runtime::sel4::{CapRights, Capability, Endpoint, Fault, Message, Slot};
 use baton_runtime::{
-    Allocator, ObjectSource, Process, ProcessConfig, Root, Window, device, print, println,
+    Allocator, ObjectSource, Process, ProcessConfig, Root, Unlucky, Window, print, println,
 };
 
 /// The program of both processes, built before this one.
@@ -29,27 +29,22 @@ const REQUESTS: u64 = 121;
 
 baton_runtime::root_task!(main);
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (mut allocator, mut window) = root.begin(0)?;
     println!("Baton's demo: a root task on seL4's API");
     inventory::print(&root, &allocator);
     match talk(&root, &mut allocator, &mut window) {
         Ok(true) => {
             println!("All went as it should.");
-            0
+            Ok(0)
         }
         Ok(false) => {
             println!("Something went wrong.");
-            1
+            Ok(1)
         }
         Err(error) => {
             println!("The processes could not be started: {error}");
-            1
+            Ok(1)
         }
     }
 }

@@ -12,24 +12,13 @@ mod pair;
 mod supervisor;
 
 use arguments::Arguments;
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{OrSay, Root, Unlucky, println};
 
 baton_runtime::root_task!(main);
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
-    let arguments = match Arguments::read(&root) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            println!("the command line: {error}");
-            return 2;
-        }
-    };
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (allocator, window) = root.begin(0)?;
+    let arguments = Arguments::read(&root).or_say("the command line")?;
     println!(
         "{} random system calls, seed {}",
         arguments.calls, arguments.seed
@@ -37,11 +26,11 @@ fn main(root: Root) -> u16 {
     match supervisor::run(&root, allocator, window, arguments) {
         Ok(()) => {
             println!("Nobody else has noticed.");
-            0
+            Ok(0)
         }
         Err(error) => {
             println!("FAILED: {error}");
-            1
+            Ok(1)
         }
     }
 }

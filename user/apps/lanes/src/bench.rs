@@ -1,7 +1,7 @@
 //! What asynchronous system calls take, in instructions, kernel and program together, beside the same calls made one by one.
 
 use crate::local::Local;
-use crate::setup::{Bound, OUTSTANDING, Unlucky};
+use crate::setup::{Bound, OUTSTANDING, Wrong};
 use alloc::vec::Vec;
 use baton_counting::instret;
 use baton_lane::{AsyncError, Kernel};
@@ -15,7 +15,7 @@ const ROUNDS: u64 = 64;
 const REPEATS: usize = 9;
 
 /// The least instructions of `work`, a call.
-fn least(calls: u64, mut work: impl FnMut() -> Result<(), Unlucky>) -> Result<u64, Unlucky> {
+fn least(calls: u64, mut work: impl FnMut() -> Result<(), Wrong>) -> Result<u64, Wrong> {
     let mut least = u64::MAX;
     for _ in 0..REPEATS {
         let before = instret();
@@ -30,7 +30,7 @@ fn row(workload: &str, variant: &str, outstanding: usize, instructions: u64) {
 }
 
 /// Runs one task for each of `outstanding` numbers to its end.
-fn run_tasks<F>(bound: &Bound, outstanding: usize, task: impl Fn(usize) -> F) -> Result<(), Unlucky>
+fn run_tasks<F>(bound: &Bound, outstanding: usize, task: impl Fn(usize) -> F) -> Result<(), Wrong>
 where
     F: Future<Output = Result<(), AsyncError>> + 'static,
 {
@@ -38,21 +38,21 @@ where
     let tasks: Result<Vec<_>, _> = (0..outstanding)
         .map(|number| executor.spawn(task(number)))
         .collect();
-    let tasks = tasks.map_err(|_| Unlucky("no room for a task"))?;
+    let tasks = tasks.map_err(|_| Wrong("no room for a task"))?;
     let ran = bound.node.run_until(Mode::Park, async {
         for task in tasks {
             match task.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     println!("an asynchronous call: {error}");
-                    return Err(Unlucky("an asynchronous call failed"));
+                    return Err(Wrong("an asynchronous call failed"));
                 }
-                Err(_) => return Err(Unlucky("a task has ended without its result")),
+                Err(_) => return Err(Wrong("a task has ended without its result")),
             }
         }
         Ok(())
     });
-    ran.unwrap_or(Err(Unlucky("the executor does not run")))
+    ran.unwrap_or(Err(Wrong("the executor does not run")))
 }
 
 async fn set_bases(kernel: Kernel<Local>, thread: Tcb) -> Result<(), AsyncError> {
@@ -77,7 +77,7 @@ async fn map_and_unmap(
 }
 
 /// Says where the instructions of a batch go.
-fn parts(bound: &Bound) -> Result<(), Unlucky> {
+fn parts(bound: &Bound) -> Result<(), Wrong> {
     const BATCH: u64 = 32;
     let (kernel, thread) = (&bound.kernel, bound.idle_thread);
     let counts = bound.node.run_until(Mode::Park, async {
@@ -96,7 +96,7 @@ fn parts(bound: &Bound) -> Result<(), Unlucky> {
         Ok::<_, AsyncError>(counts)
     });
     let Ok(Ok([begin, submitted, performed, awaited])) = counts else {
-        return Err(Unlucky("an asynchronous call failed"));
+        return Err(Wrong("an asynchronous call failed"));
     };
     println!(
         "of {BATCH} calls in one task, each: {} instructions to submit, {} in the kernel, {} to await",
@@ -108,10 +108,10 @@ fn parts(bound: &Bound) -> Result<(), Unlucky> {
 }
 
 /// Measures and prints all rows.
-pub fn run(bound: &Bound) -> Result<(), Unlucky> {
+pub fn run(bound: &Bound) -> Result<(), Wrong> {
     parts(bound)?;
     let thread = bound.idle_thread;
-    let failed = |_| Unlucky("a system call failed");
+    let failed = |_| Wrong("a system call failed");
     let sync = least(ROUNDS, || {
         for base in 0..ROUNDS {
             thread.set_tls_base(base).map_err(failed)?;

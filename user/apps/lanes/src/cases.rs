@@ -1,6 +1,6 @@
 //! What asynchronous system calls must do.
 
-use crate::setup::{Bound, SHAPE, Unlucky};
+use crate::setup::{Bound, SHAPE, Wrong};
 use alloc::vec::Vec;
 use baton_lane::AsyncError;
 use baton_rpc::Mode;
@@ -12,7 +12,7 @@ use baton_runtime::sel4::{
 };
 use baton_sync::Ordering;
 
-type Case = fn(&Bound) -> Result<(), Unlucky>;
+type Case = fn(&Bound) -> Result<(), Wrong>;
 
 const CASES: &[(&str, Case)] = &[
     ("a batch is performed, in order", batch),
@@ -30,7 +30,7 @@ pub fn run(bound: &Bound) -> u32 {
     for (name, case) in CASES {
         match case(bound) {
             Ok(()) => println!("ok   lanes: {name}"),
-            Err(Unlucky(why)) => {
+            Err(Wrong(why)) => {
                 println!("FAIL lanes: {name}: {why}");
                 failed += 1;
             }
@@ -43,26 +43,26 @@ pub fn run(bound: &Bound) -> u32 {
     failed
 }
 
-fn ensure(condition: bool, why: &'static str) -> Result<(), Unlucky> {
-    if condition { Ok(()) } else { Err(Unlucky(why)) }
+fn ensure(condition: bool, why: &'static str) -> Result<(), Wrong> {
+    if condition { Ok(()) } else { Err(Wrong(why)) }
 }
 
 /// Runs a future on the executor.
 fn run_to_end<T>(
     bound: &Bound,
     future: impl Future<Output = Result<T, AsyncError>>,
-) -> Result<T, Unlucky> {
+) -> Result<T, Wrong> {
     match bound.node.run_until(Mode::Park, future) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
             println!("an asynchronous call: {error}");
-            Err(Unlucky("a call failed"))
+            Err(Wrong("a call failed"))
         }
-        Err(_) => Err(Unlucky("the executor does not run")),
+        Err(_) => Err(Wrong("the executor does not run")),
     }
 }
 
-fn batch(bound: &Bound) -> Result<(), Unlucky> {
+fn batch(bound: &Bound) -> Result<(), Wrong> {
     let (kernel, thread) = (&bound.kernel, bound.idle_thread);
     for round in 0..4 {
         run_to_end(bound, async {
@@ -83,7 +83,7 @@ fn batch(bound: &Bound) -> Result<(), Unlucky> {
     Ok(())
 }
 
-fn pages(bound: &Bound) -> Result<(), Unlucky> {
+fn pages(bound: &Bound) -> Result<(), Wrong> {
     let (kernel, root) = (&bound.kernel, bound.vspace.root());
     let (rights, attributes) = (CapRights::READ_WRITE, VmAttributes::EXECUTE_NEVER);
     let place = |number: usize| bound.free + number as u64 * 4096;
@@ -115,7 +115,7 @@ fn pages(bound: &Bound) -> Result<(), Unlucky> {
     Ok(())
 }
 
-fn errors(bound: &Bound) -> Result<(), Unlucky> {
+fn errors(bound: &Bound) -> Result<(), Wrong> {
     let (kernel, thread) = (&bound.kernel, bound.idle_thread);
     let outcome = bound.node.run_until(Mode::Park, async {
         let range = kernel.set_priority(thread, bound.own, 256).await;
@@ -125,7 +125,7 @@ fn errors(bound: &Bound) -> Result<(), Unlucky> {
         (range, own, label, missing)
     });
     let Ok((range, own, label, missing)) = outcome else {
-        return Err(Unlucky("the executor does not run"));
+        return Err(Wrong("the executor does not run"));
     };
     let refused = |error| Err(AsyncError::Kernel(error));
     ensure(
@@ -143,7 +143,7 @@ fn errors(bound: &Bound) -> Result<(), Unlucky> {
     )
 }
 
-fn long(bound: &Bound) -> Result<(), Unlucky> {
+fn long(bound: &Bound) -> Result<(), Wrong> {
     let (kernel, thread) = (&bound.kernel, bound.idle_thread);
     let mut registers = thread.read_registers(false, 32)?;
     registers.s0 = 0x5_0000;
@@ -166,7 +166,7 @@ fn long(bound: &Bound) -> Result<(), Unlucky> {
     Ok(())
 }
 
-fn deferred(bound: &Bound) -> Result<(), Unlucky> {
+fn deferred(bound: &Bound) -> Result<(), Wrong> {
     let sent = bound.kernel.try_signal_later(bound.notification);
     ensure(sent.is_ok(), "no credit for a signal")?;
     // The end of the turn publishes and rings.
@@ -178,7 +178,7 @@ fn deferred(bound: &Bound) -> Result<(), Unlucky> {
     )
 }
 
-fn signal_and_park(bound: &Bound) -> Result<(), Unlucky> {
+fn signal_and_park(bound: &Bound) -> Result<(), Wrong> {
     bound.notification.signal();
     let (parked, _) = signal_park(bound.notification, bound.other);
     ensure(parked == Parked::Received, "the signal that was there")?;
@@ -187,9 +187,9 @@ fn signal_and_park(bound: &Bound) -> Result<(), Unlucky> {
 }
 
 /// The last: nothing goes through the lane after it.
-fn quarantine(bound: &Bound) -> Result<(), Unlucky> {
+fn quarantine(bound: &Bound) -> Result<(), Wrong> {
     ensure(doorbell() == Drained::All, "the lane is in order before")?;
-    let word = |index| bound.outgoing.word(index).map_err(|_| Unlucky("a word"));
+    let word = |index| bound.outgoing.word(index).map_err(|_| Wrong("a word"));
     let tail = word(region::TAIL_REQUESTS)?;
     let before = tail.load(Ordering::Relaxed);
     tail.store(before + 1 + (1 << SHAPE.slot_bits), Ordering::Relaxed);
@@ -197,7 +197,7 @@ fn quarantine(bound: &Bound) -> Result<(), Unlucky> {
     let flags = bound
         .incoming
         .word(region::FLAGS)
-        .map_err(|_| Unlucky("a word"))?;
+        .map_err(|_| Wrong("a word"))?;
     let flags = flags.load(Ordering::Relaxed);
     ensure(flags & lane_flag::QUARANTINED != 0, "the flag")?;
     tail.store(before, Ordering::Relaxed);

@@ -12,44 +12,29 @@ mod local;
 mod setup;
 
 use baton_runtime::sel4::abi::baton::{FEATURE_KERNEL_LANES, FEATURE_PARK};
-use baton_runtime::{Root, Window, device, println};
-use setup::Unlucky;
+use baton_runtime::{OrSay, Root, Unlucky, println};
 
 baton_runtime::root_task!(main);
 
 /// Frames of 2 MiB of the heap.
 const HEAP_FRAMES: u64 = 1;
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (mut allocator, mut window) = root.begin(HEAP_FRAMES)?;
     let needed = FEATURE_KERNEL_LANES | FEATURE_PARK;
     if root.features() & needed != needed {
         println!("this kernel has no kernel lanes");
-        return 0;
+        return Ok(0);
     }
-    if let Err(error) = root.add_heap(&mut allocator, &mut window, HEAP_FRAMES) {
-        println!("no memory for the root task: {error}");
-        return 2;
-    }
-    let bound = match setup::bind(&root, &mut allocator, &mut window) {
-        Ok(bound) => bound,
-        Err(Unlucky(why)) => {
-            println!("the lane could not be set up: {why}");
-            return 2;
-        }
-    };
+    let bound = setup::bind(&root, &mut allocator, &mut window);
+    let bound = bound.or_say("the lane could not be set up")?;
     // First, for the last case leaves nothing to measure.
-    if let Err(Unlucky(why)) = bench::run(&bound) {
+    if let Err(why) = bench::run(&bound) {
         println!("the measurement: {why}");
-        return 1;
+        return Ok(1);
     }
     match cases::run(&bound) {
-        0 => 0,
-        _ => 1,
+        0 => Ok(0),
+        _ => Ok(1),
     }
 }

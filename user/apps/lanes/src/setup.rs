@@ -27,23 +27,29 @@ pub const SHAPE: LaneShape = LaneShape {
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug)]
-pub struct Unlucky(pub &'static str);
+pub struct Wrong(pub &'static str);
 
-impl From<Exhausted> for Unlucky {
+impl core::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl From<Exhausted> for Wrong {
     fn from(_: Exhausted) -> Self {
-        Unlucky("memory or slots are used up")
+        Wrong("memory or slots are used up")
     }
 }
 
-impl From<MapError> for Unlucky {
+impl From<MapError> for Wrong {
     fn from(_: MapError) -> Self {
-        Unlucky("a frame cannot be mapped")
+        Wrong("a frame cannot be mapped")
     }
 }
 
-impl From<baton_runtime::sel4::Error> for Unlucky {
+impl From<baton_runtime::sel4::Error> for Wrong {
     fn from(_: baton_runtime::sel4::Error) -> Self {
-        Unlucky("the kernel refuses a system call")
+        Wrong("the kernel refuses a system call")
     }
 }
 
@@ -80,7 +86,7 @@ pub struct Bound {
 }
 
 /// Makes a lane of memory, maps its regions and binds it to the root task's thread.
-pub fn bind(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Result<Bound, Unlucky> {
+pub fn bind(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Result<Bound, Wrong> {
     let lane = KernelLane::from_cptr(allocator.object(ObjectType::KernelLane, LANE_BITS)?);
     let mut frames = Vec::new();
     for page in 1..kernel_lane_pages(LANE_BITS) {
@@ -100,7 +106,7 @@ pub fn bind(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Resu
     };
     // Nobody else looks at these: the kernel needs neither state nor hint.
     let own = HeapWords::region(3);
-    let word = |index| own.word(index).map_err(|_| Unlucky("three words"));
+    let word = |index| own.word(index).map_err(|_| Wrong("three words"));
     let config = Config {
         tasks: 128,
         ..Config::default()
@@ -112,7 +118,7 @@ pub fn bind(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Resu
         Arc::new(Ring::new(64)),
         config,
     )
-    .map_err(|_| Unlucky("no executor"))?;
+    .map_err(|_| Wrong("no executor"))?;
     let parts = link_parts(
         SHAPE,
         outgoing.clone(),
@@ -120,10 +126,10 @@ pub fn bind(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Resu
         word(2)?,
         Rings::Kernel,
     )
-    .map_err(|_| Unlucky("the regions are not those of the lane"))?;
+    .map_err(|_| Wrong("the regions are not those of the lane"))?;
     let client = node
         .bind_client(parts, Binding::default())
-        .map_err(|_| Unlucky("the kernel cannot be bound"))?;
+        .map_err(|_| Wrong("the kernel cannot be bound"))?;
     let idle_thread: Tcb = allocator.make()?;
     let pages: Result<Vec<Page>, _> = (0..PAGES).map(|_| allocator.make()).collect();
     let pages = pages?;

@@ -12,29 +12,19 @@ mod deep;
 mod operations;
 mod report;
 
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{OrSay, Root, Unlucky, device, println};
 
 baton_runtime::root_task!(main);
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
-    let clock = match device::map(&root, &mut allocator, &mut window, "google,goldfish-rtc") {
-        Ok(clock) => clock,
-        Err(error) => {
-            println!("no clock: {error}");
-            return 2;
-        }
-    };
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (mut allocator, mut window) = root.begin(0)?;
+    let clock = device::map(&root, &mut allocator, &mut window, "google,goldfish-rtc")
+        .or_say("no clock")?;
     match operations::measure_all(root, allocator, window, clock) {
-        Ok(()) => 0,
+        Ok(()) => Ok(0),
         Err(error) => {
             println!("it could not be measured: {error}");
-            1
+            Ok(1)
         }
     }
 }

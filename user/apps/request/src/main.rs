@@ -18,7 +18,7 @@ mod stage;
 use baton_boot::command_line::command_line;
 use baton_broker::Broker;
 use baton_counting::Arguments;
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{OrSay, Root, Unlucky, println};
 
 baton_runtime::root_task!(main);
 
@@ -27,36 +27,13 @@ const HEAP_FRAMES: u64 = 2;
 /// Rounds that the command line can ask for.
 const MOST_ROUNDS: usize = 1000;
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
-    let Some(tree) = root.device_tree() else {
-        println!("the kernel has passed no device tree, and so no command line");
-        return 2;
-    };
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (allocator, window) = root.begin(HEAP_FRAMES)?;
+    let tree = root.device_tree().ok_or("the kernel has passed no device tree");
+    let tree = tree.or_say("no command line")?;
     let line = command_line(&tree).unwrap_or_default();
-    let arguments = match Arguments::parse(line, MOST_ROUNDS) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            println!("the command line: {error}");
-            return 2;
-        }
-    };
-    if let Err(error) = root.add_heap(&mut allocator, &mut window, HEAP_FRAMES) {
-        println!("no memory for the root task: {error}");
-        return 2;
-    }
-    let mut broker = match Broker::new(&root, allocator, window) {
-        Ok(broker) => broker,
-        Err(error) => {
-            println!("no broker: {error}");
-            return 2;
-        }
-    };
+    let arguments = Arguments::parse(line, MOST_ROUNDS).or_say("the command line")?;
+    let mut broker = Broker::new(&root, allocator, window).or_say("no broker")?;
     report::begin();
     let mut rows = 0;
     for shape in plan::shapes() {
@@ -64,10 +41,10 @@ fn main(root: Root) -> u16 {
             Ok(reported) => rows += reported,
             Err(failed) => {
                 println!("{}: {failed}", shape.variant());
-                return 1;
+                return Ok(1);
             }
         }
     }
     report::end(rows);
-    0
+    Ok(0)
 }

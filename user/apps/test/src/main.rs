@@ -8,23 +8,13 @@ mod harness;
 mod probe;
 mod shared;
 
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{OrSay, Root, Unlucky, device};
 
 baton_runtime::root_task!(main);
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
-    let clock = match device::map(&root, &mut allocator, &mut window, "google,goldfish-rtc") {
-        Ok(clock) => clock,
-        Err(error) => {
-            println!("no clock: {error}");
-            return 2;
-        }
-    };
-    u16::from(harness::run(root, allocator, window, clock) != 0)
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (mut allocator, mut window) = root.begin(0)?;
+    let clock = device::map(&root, &mut allocator, &mut window, "google,goldfish-rtc")
+        .or_say("no clock")?;
+    Ok(u16::from(harness::run(root, allocator, window, clock) != 0))
 }
