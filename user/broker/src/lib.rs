@@ -27,11 +27,13 @@ extern crate alloc;
 mod alarm;
 mod connection;
 mod process;
+mod report;
 mod requests;
 mod store;
 
 pub use alarm::{AlarmClock, AlarmError};
 pub use process::{End, Extras, ProcessNumber, Spawn};
+pub use report::Report;
 pub use store::Stock;
 
 use crate::connection::{Connection, Id};

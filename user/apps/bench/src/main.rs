@@ -31,7 +31,9 @@ const VARIANTS: [(&str, bool, Fpu); 3] = [
 fn main(root: Root) -> Result<u16, Unlucky> {
     let booted = baton_counting::instret();
     let (allocator, window) = root.begin(0)?;
-    let tree = root.device_tree().ok_or("the kernel has passed no device tree");
+    let tree = root
+        .device_tree()
+        .ok_or("the kernel has passed no device tree");
     let tree = tree.or_say("no command line")?;
     let line = command_line(&tree).unwrap_or_default();
     let arguments = Arguments::parse(line, sample::MAX_ROUNDS).or_say("the command line")?;

@@ -1,8 +1,8 @@
 //! The cases, each with processes of its own, of which nothing may be left at its end.
 
 use crate::shared::{UNDER_WAY, mode, role, said, trespass};
-use crate::stage::{Failed, Said, Server, Stage};
-use baton_broker::{End, ProcessNumber};
+use crate::stage::{Failed, Server, Stage};
+use baton_broker::{End, ProcessNumber, Report};
 use baton_runtime::println;
 use baton_runtime::sel4::{Fault, Message, reply};
 
@@ -79,7 +79,7 @@ fn two_clients(stage: &mut Stage<'_>, mode: u64) -> Result<(), Failed> {
     let server = stage.server(mode, 2)?;
     let (one, _) = stage.client_of(server, &[role::CLIENT, mode, 1])?;
     let (two, _) = stage.client_of(server, &[role::CLIENT, mode, 2])?;
-    stage.all_end_well(&[server.process, one, two])
+    Ok(stage.broker.all_end_well(&[server.process, one, two])?)
 }
 
 fn two_clients_parked(stage: &mut Stage<'_>) -> Result<(), Failed> {
@@ -105,15 +105,15 @@ fn both_roles(stage: &mut Stage<'_>) -> Result<(), Failed> {
     if started != [first, second] {
         return Err(Failed::NotMade);
     }
-    stage.expect_all(&started, said::READY)?;
-    stage.all_end_well(&started)
+    stage.broker.expect_all(&started, said::READY)?;
+    Ok(stage.broker.all_end_well(&started)?)
 }
 
 fn without(stage: &mut Stage<'_>) -> Result<(), Failed> {
     let server = stage.server(mode::PARK, u64::MAX)?;
     let arguments = [role::WITHOUT, mode::PARK, server.service.0.into()];
     let (process, _) = stage.client_of(server, &arguments)?;
-    stage.all_end_well(&[process])?;
+    stage.broker.all_end_well(&[process])?;
     if stage.broker.figures().standing != 0 {
         return Err(Failed::Left("connections", 1));
     }
@@ -131,7 +131,7 @@ fn loopers(
     let arguments = [role::LOOPER, mode::PARK, outstanding];
     let (one, to_one) = stage.client_of(server, &arguments)?;
     let (two, to_two) = stage.client_of(server, &arguments)?;
-    stage.expect_all(&[one, two], said::UNDER_WAY)?;
+    stage.broker.expect_all(&[one, two], said::UNDER_WAY)?;
     Ok((server, [one, two], [to_one, to_two]))
 }
 
@@ -139,7 +139,7 @@ fn revoked(stage: &mut Stage<'_>) -> Result<(), Failed> {
     for outstanding in [1, 32, 256] {
         let (server, [one, two], [to_one, to_two]) = loopers(stage, outstanding)?;
         revoke(stage, to_one)?;
-        stage.all_end_well(&[one])?;
+        stage.broker.all_end_well(&[one])?;
         if stage.broker.figures().standing != 1 {
             return Err(Failed::Left("connections standing", 0));
         }
@@ -148,7 +148,7 @@ fn revoked(stage: &mut Stage<'_>) -> Result<(), Failed> {
             return Err(Failed::Left("grants", 1));
         }
         revoke(stage, to_two)?;
-        stage.all_end_well(&[two, server.process])?;
+        stage.broker.all_end_well(&[two, server.process])?;
     }
     Ok(())
 }
@@ -165,9 +165,9 @@ fn client_killed(stage: &mut Stage<'_>) -> Result<(), Failed> {
         let (server, [one, two], [_, to_two]) = loopers(stage, outstanding)?;
         stage.broker.kill(one);
         let (three, _) = stage.client_of(server, &[role::CLIENT, mode::PARK, 3])?;
-        stage.all_end_well(&[three])?;
+        stage.broker.all_end_well(&[three])?;
         revoke(stage, to_two)?;
-        stage.all_end_well(&[two, server.process])?;
+        stage.broker.all_end_well(&[two, server.process])?;
     }
     Ok(())
 }
@@ -178,8 +178,8 @@ fn client_faults(stage: &mut Stage<'_>) -> Result<(), Failed> {
     let (client, _) = stage.client_of(server, &[role::CLIENT, mode::PARK, 1])?;
     let mut left = 3;
     while left != 0 {
-        match stage.next() {
-            Said::Ended(
+        match stage.broker.next_report() {
+            Report::Ended(
                 who,
                 End::Fault(Fault::Vm {
                     address: 0xdead_0000,
@@ -188,9 +188,8 @@ fn client_faults(stage: &mut Stage<'_>) -> Result<(), Failed> {
             ) if who == faulter => {
                 left -= 1;
             }
-            Said::Ended(who, End::Exit(0)) if who == client || who == server.process => left -= 1,
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-            Said::Word(who, what, _) => return Err(Failed::Said(who, what)),
+            Report::Ended(who, End::Exit(0)) if who == client || who == server.process => left -= 1,
+            other => return Err(other.into()),
         }
     }
     Ok(())
@@ -201,7 +200,7 @@ fn server_killed(stage: &mut Stage<'_>) -> Result<(), Failed> {
     for _ in 0..ROUNDS {
         let (server, clients, _) = loopers(stage, 64)?;
         stage.broker.kill(server.process);
-        stage.all_end_well(&clients)?;
+        stage.broker.all_end_well(&clients)?;
     }
     two_clients(stage, mode::PARK)
 }
@@ -216,27 +215,29 @@ fn scribbled(stage: &mut Stage<'_>) -> Result<(), Failed> {
         let (client, _) = stage.client_of(server, &[role::CLIENT, mode::PARK, 1])?;
         let (mut calm, mut scribbled) = (false, false);
         while !(calm && scribbled) {
-            match stage.next() {
-                Said::Word(who, said::UNDER_WAY, UNDER_WAY) if who == hostile => scribbled = true,
-                Said::Word(..) => {}
-                Said::Ended(who, End::Exit(0)) if who == client => calm = true,
-                Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
+            match stage.broker.next_report() {
+                Report::Said(who, said::UNDER_WAY, [UNDER_WAY, ..]) if who == hostile => {
+                    scribbled = true
+                }
+                Report::Said(..) => {}
+                Report::Ended(who, End::Exit(0)) if who == client => calm = true,
+                other => return Err(other.into()),
             }
         }
         // It goes on scribbling, in private by now if the server has noticed, and then does not count any more.
         let (late, _) = stage.client_of(server, &[role::CLIENT, mode::PARK, 2])?;
         let (mut calm, mut over) = (false, false);
         while !calm {
-            match stage.next() {
-                Said::Ended(who, End::Exit(0)) if who == late => calm = true,
-                Said::Ended(who, End::Exit(0)) if who == server.process => over = true,
-                Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-                Said::Word(..) => {}
+            match stage.broker.next_report() {
+                Report::Ended(who, End::Exit(0)) if who == late => calm = true,
+                Report::Ended(who, End::Exit(0)) if who == server.process => over = true,
+                Report::Said(..) => {}
+                other => return Err(other.into()),
             }
         }
         stage.broker.kill(hostile);
         if !over {
-            stage.all_end_well(&[server.process])?;
+            stage.broker.all_end_well(&[server.process])?;
         }
     }
     Ok(())
@@ -247,36 +248,34 @@ fn trespassed(stage: &mut Stage<'_>) -> Result<(), Failed> {
     for kind in 0..trespass::KINDS {
         let arguments = [role::TRESPASSER, mode::PARK, kind];
         let (process, _) = stage.client_of(server, &arguments)?;
-        match stage.next() {
-            Said::Ended(who, End::Fault(Fault::Vm { .. })) if who == process => {}
+        match stage.broker.next_report() {
+            Report::Ended(who, End::Fault(Fault::Vm { .. })) if who == process => {}
             // The server sees the last of them go.
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-            Said::Word(who, what, _) => return Err(Failed::Said(who, what)),
+            other => return Err(other.into()),
         }
     }
-    stage.all_end_well(&[server.process])
+    Ok(stage.broker.all_end_well(&[server.process])?)
 }
 
 fn reclaimed(stage: &mut Stage<'_>) -> Result<(), Failed> {
     let server = stage.server(mode::PARK, 1)?;
     let (hoarder, grant) = stage.client_of(server, &[role::HOARDER, mode::PARK])?;
-    stage.expect(hoarder, said::UNDER_WAY)?;
+    stage.broker.expect(hoarder, said::UNDER_WAY)?;
     revoke(stage, grant)?;
     let patched = stage.broker.figures().patched;
     let (mut hoarded, mut served) = (false, false);
     while !(hoarded && served) {
-        match stage.next() {
-            Said::Word(who, said::HOLDS, _) if who == hoarder => {
+        match stage.broker.next_report() {
+            Report::Said(who, said::HOLDS, _) if who == hoarder => {
                 if stage.broker.reclaim() != 1 {
                     return Err(Failed::Left("connections that could not be taken back", 1));
                 }
                 // Before anything else is received, for it waits for this reply.
                 reply(&Message::new(0, &[]));
             }
-            Said::Ended(who, End::Exit(0)) if who == server.process => served = true,
-            Said::Ended(who, End::Exit(0)) if who == hoarder => hoarded = true,
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-            Said::Word(who, what, _) => return Err(Failed::Said(who, what)),
+            Report::Ended(who, End::Exit(0)) if who == server.process => served = true,
+            Report::Ended(who, End::Exit(0)) if who == hoarder => hoarded = true,
+            other => return Err(other.into()),
         }
     }
     match stage.broker.figures().patched - patched {
@@ -295,11 +294,11 @@ fn sixteen(stage: &mut Stage<'_>) -> Result<(), Failed> {
         *client = process;
         grants.push(grant);
     }
-    stage.expect_all(&clients, said::UNDER_WAY)?;
+    stage.broker.expect_all(&clients, said::UNDER_WAY)?;
     for grant in grants {
         revoke(stage, grant)?;
     }
     let mut all = alloc::vec::Vec::from(clients);
     all.push(server.process);
-    stage.all_end_well(&all)
+    Ok(stage.broker.all_end_well(&all)?)
 }

@@ -14,7 +14,7 @@ mod shared;
 mod stage;
 
 use baton_broker::Broker;
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{OrSay, Root, Unlucky, println};
 use stage::Stage;
 
 baton_runtime::root_task!(main);
@@ -22,32 +22,16 @@ baton_runtime::root_task!(main);
 /// Frames of 2 MiB of the root task's own heap.
 const HEAP_FRAMES: u64 = 2;
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
-    if let Err(error) = root.add_heap(&mut allocator, &mut window, HEAP_FRAMES) {
-        println!("no memory for the root task: {error}");
-        return 2;
-    }
-    let mut broker = match Broker::new(&root, allocator, window) {
-        Ok(broker) => broker,
-        Err(error) => {
-            println!("no broker: {error}");
-            return 2;
-        }
-    };
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (allocator, window) = root.begin(HEAP_FRAMES)?;
+    let mut broker = Broker::new(&root, allocator, window).or_say("no broker")?;
     let features = broker.features();
     println!("the kernel's features word is {features:#x}");
     let mut failed = 0;
     // Without a clock first: deadlines are then waited for by giving up the core.
     for clock in [false, true] {
-        if clock && let Err(error) = broker.use_clock(&root) {
-            println!("no alarms: {error}");
-            return 2;
+        if clock {
+            broker.use_clock(&root).or_say("no alarms")?;
         }
         for features in [0, features] {
             broker.set_features(features);
@@ -56,5 +40,5 @@ fn main(root: Root) -> u16 {
         }
     }
     println!("{failed} failed");
-    u16::from(failed != 0)
+    Ok(u16::from(failed != 0))
 }

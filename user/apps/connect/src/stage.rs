@@ -1,10 +1,9 @@
 //! What the cases work with: processes by role, and what they say.
 
 use crate::shared::{role, said};
-use baton_broker::{Broker, End, GrantNumber, Outcome, ProcessNumber, Spawn};
+use baton_broker::{Broker, GrantNumber, ProcessNumber, Report, Spawn};
 use baton_platform::ServiceNumber;
 use baton_runtime::println;
-use baton_runtime::sel4::Received;
 
 const PROCESS: &[u8] = include_bytes!(env!(
     "BATON_CONNECT_PROCESS",
@@ -19,10 +18,8 @@ const PRIORITY: u64 = 100;
 pub enum Failed {
     /// Something could not be made.
     NotMade,
-    /// A process ended otherwise than it must.
-    Ended(ProcessNumber, End),
-    /// A process said something else than was expected.
-    Said(ProcessNumber, u64),
+    /// A process said something else, or ended otherwise, than it must.
+    Otherwise(Report),
     /// Something is left, or otherwise than it must be.
     Left(&'static str, u64),
 }
@@ -31,26 +28,16 @@ impl core::fmt::Display for Failed {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Failed::NotMade => f.write_str("something could not be made"),
-            Failed::Ended(who, End::Exit(code)) => {
-                write!(f, "process {who} ended with code {code}")
-            }
-            Failed::Ended(who, End::Panic(text)) => {
-                write!(f, "process {who} panicked: {}", text.as_str())
-            }
-            Failed::Ended(who, End::Fault(fault)) => write!(f, "process {who} faulted {fault}"),
-            Failed::Said(who, what) => write!(f, "process {who} said {what:#x}"),
+            Failed::Otherwise(report) => report.fmt(f),
             Failed::Left(what, count) => write!(f, "{what}: {count}"),
         }
     }
 }
 
-/// What a process does that a case waits for.
-#[derive(Debug)]
-pub enum Said {
-    /// It said this, one word.
-    Word(ProcessNumber, u64, u64),
-    /// It has ended.
-    Ended(ProcessNumber, End),
+impl From<Report> for Failed {
+    fn from(report: Report) -> Self {
+        Failed::Otherwise(report)
+    }
 }
 
 /// One broker, and how processes are started for a case.
@@ -97,7 +84,7 @@ impl<'a> Stage<'a> {
         let process = self.broker.next_process();
         let service = self.broker.add_service(process);
         self.start(&[role::SERVER, mode, service.0.into(), clients], &[])?;
-        self.expect(process, said::READY)?;
+        self.broker.expect(process, said::READY)?;
         Ok(Server { process, service })
     }
 
@@ -117,60 +104,6 @@ impl<'a> Stage<'a> {
         Ok((process, grant))
     }
 
-    /// Waits for the next thing that the broker does not deal with by itself.
-    pub fn next(&mut self) -> Said {
-        loop {
-            let received = self.broker.listener().recv();
-            match self.broker.handle(received) {
-                Outcome::Handled => {}
-                Outcome::Print(process, text) => {
-                    for line in text.as_str().lines() {
-                        println!("     {process}: {line}");
-                    }
-                }
-                Outcome::Ended(process, end) => return Said::Ended(process, end),
-                Outcome::Other(process, other) => {
-                    return Said::Word(process, other.label(), word(&other));
-                }
-            }
-        }
-    }
-
-    /// Waits until that process says that; anything else but that is a failure.
-    pub fn expect(&mut self, process: ProcessNumber, label: u64) -> Result<(), Failed> {
-        match self.next() {
-            Said::Word(who, what, _) if who == process && what == label => Ok(()),
-            Said::Word(who, what, _) => Err(Failed::Said(who, what)),
-            Said::Ended(who, end) => Err(Failed::Ended(who, end)),
-        }
-    }
-
-    /// Waits until each of `processes` has said that, in any order.
-    pub fn expect_all(&mut self, processes: &[ProcessNumber], label: u64) -> Result<(), Failed> {
-        let mut left = processes.len();
-        while left != 0 {
-            match self.next() {
-                Said::Word(who, what, _) if what == label && processes.contains(&who) => left -= 1,
-                Said::Word(who, what, _) => return Err(Failed::Said(who, what)),
-                Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until each of `processes` has ended with code 0, in any order; what else they say does not count.
-    pub fn all_end_well(&mut self, processes: &[ProcessNumber]) -> Result<(), Failed> {
-        let mut left = processes.len();
-        while left != 0 {
-            match self.next() {
-                Said::Word(..) => {}
-                Said::Ended(who, End::Exit(0)) if processes.contains(&who) => left -= 1,
-                Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-            }
-        }
-        Ok(())
-    }
-
     /// Nothing may be left after a case: ends what lives, and says what there was.
     pub fn clear(&mut self) -> Result<(), Failed> {
         let figures = self.broker.figures();
@@ -185,8 +118,4 @@ impl<'a> Stage<'a> {
         }
         Ok(())
     }
-}
-
-fn word(received: &Received) -> u64 {
-    received.word(0)
 }

@@ -1,8 +1,8 @@
 //! The cases, each with processes of its own, of which nothing may be left at its end.
 
 use crate::shared::{role, said, trespass};
-use crate::stage::{Failed, Said, Stage};
-use baton_broker::End;
+use crate::stage::{Failed, Stage};
+use baton_broker::{End, Report};
 use baton_runtime::println;
 use baton_runtime::sel4::Fault;
 
@@ -65,12 +65,11 @@ fn at_random(stage: &mut Stage<'_>, seed: u64) -> Result<(), Failed> {
     let (victim, _) = stage.client(server, &[role::LOOPER, seed + 3, 0, TASKS])?;
     let mut others: u64 = 2;
     loop {
-        match stage.next() {
-            Said::Words(who, said::UNDER_WAY, _) if who == victim => break,
-            Said::Words(who, said::UNDER_WAY, _) if who == one || who == two => {}
-            Said::Ended(who, End::Exit(0)) if who == one || who == two => others -= 1,
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-            Said::Words(who, what, _) => return Err(Failed::Said(who, what)),
+        match stage.broker.next_report() {
+            Report::Said(who, said::UNDER_WAY, _) if who == victim => break,
+            Report::Said(who, said::UNDER_WAY, _) if who == one || who == two => {}
+            Report::Ended(who, End::Exit(0)) if who == one || who == two => others -= 1,
+            other => return Err(other.into()),
         }
     }
     if others == 0 {
@@ -82,10 +81,10 @@ fn at_random(stage: &mut Stage<'_>, seed: u64) -> Result<(), Failed> {
     stage.client(server, &client(4))?;
     let mut left = others + 2;
     while left != 0 {
-        match stage.next() {
-            Said::Words(..) => {}
-            Said::Ended(who, End::Exit(0)) if who != victim => left -= 1,
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
+        match stage.broker.next_report() {
+            Report::Said(..) => {}
+            Report::Ended(who, End::Exit(0)) if who != victim => left -= 1,
+            other => return Err(other.into()),
         }
     }
     Ok(())
@@ -95,7 +94,9 @@ fn greedy(stage: &mut Stage<'_>, seed: u64) -> Result<(), Failed> {
     let server = stage.server(2)?;
     let (greedy, _) = stage.client(server, &[role::GREEDY])?;
     let (other, _) = stage.client(server, &[role::CLIENT, seed + 5, STEPS / 3, TASKS])?;
-    stage.all_end_well(&[server.process, greedy, other])
+    Ok(stage
+        .broker
+        .all_end_well(&[server.process, greedy, other])?)
 }
 
 fn trespassed(stage: &mut Stage<'_>, _seed: u64) -> Result<(), Failed> {
@@ -106,47 +107,42 @@ fn trespassed(stage: &mut Stage<'_>, _seed: u64) -> Result<(), Failed> {
         let (process, _) = stage.client(server, &[role::TRESPASSER, kind])?;
         let mut announced = None;
         loop {
-            match stage.next() {
-                Said::Words(who, said::TOUCHES, [address, ..]) if who == process => {
+            match stage.broker.next_report() {
+                Report::Said(who, said::TOUCHES, [address, ..]) if who == process => {
                     announced = Some(address);
                 }
-                Said::Ended(who, End::Fault(Fault::Vm { address, .. }))
+                Report::Ended(who, End::Fault(Fault::Vm { address, .. }))
                     if who == process && Some(address) == announced =>
                 {
                     break;
                 }
-                Said::Ended(who, End::Exit(0)) if who == server.process => server_ended = true,
-                Said::Words(who, what, _) => return Err(Failed::Said(who, what)),
-                Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
+                Report::Ended(who, End::Exit(0)) if who == server.process => server_ended = true,
+                other => return Err(other.into()),
             }
         }
     }
     match server_ended {
         true => Ok(()),
-        false => stage.all_end_well(&[server.process]),
+        false => Ok(stage.broker.all_end_well(&[server.process])?),
     }
 }
 
 fn revoked(stage: &mut Stage<'_>, seed: u64) -> Result<(), Failed> {
     let server = stage.server(2)?;
     let (victim, grant) = stage.client(server, &[role::LOOPER, seed + 6, 0, TASKS])?;
-    match stage.next() {
-        Said::Words(who, said::UNDER_WAY, _) if who == victim => {}
-        Said::Words(who, what, _) => return Err(Failed::Said(who, what)),
-        Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-    }
+    stage.broker.expect(victim, said::UNDER_WAY)?;
     stage.client(server, &[role::CLIENT, seed + 7, STEPS / 3, TASKS])?;
     if !stage.broker.revoke(grant).is_ok_and(|revoked| revoked) {
         return Err(Failed::NotMade("a revocation"));
     }
     let mut left = 3;
     while left != 0 {
-        match stage.next() {
-            Said::Words(..) => {}
+        match stage.broker.next_report() {
+            Report::Said(..) => {}
             // What it has mapped may be gone before it has heard that its connection is.
-            Said::Ended(who, End::Fault(Fault::Vm { .. })) if who == victim => left -= 1,
-            Said::Ended(_, End::Exit(0)) => left -= 1,
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
+            Report::Ended(who, End::Fault(Fault::Vm { .. })) if who == victim => left -= 1,
+            Report::Ended(_, End::Exit(0)) => left -= 1,
+            other => return Err(other.into()),
         }
     }
     Ok(())
@@ -156,20 +152,15 @@ fn server_killed(stage: &mut Stage<'_>, seed: u64) -> Result<(), Failed> {
     for round in 0..3 {
         let server = stage.server(1)?;
         let (client, _) = stage.client(server, &[role::LOOPER, seed + 8 + round, 0, TASKS])?;
-        match stage.next() {
-            Said::Words(who, said::UNDER_WAY, _) if who == client => {}
-            Said::Words(who, what, _) => return Err(Failed::Said(who, what)),
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-        }
+        stage.broker.expect(client, said::UNDER_WAY)?;
         stage.broker.kill(server.process);
         stage.take_memory()?;
-        match stage.next() {
-            Said::Ended(who, End::Fault(Fault::Vm { .. }) | End::Exit(0)) if who == client => {}
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-            Said::Words(who, what, _) => return Err(Failed::Said(who, what)),
+        match stage.broker.next_report() {
+            Report::Ended(who, End::Fault(Fault::Vm { .. }) | End::Exit(0)) if who == client => {}
+            other => return Err(other.into()),
         }
     }
     let server = stage.server(1)?;
     let (client, _) = stage.client(server, &[role::CLIENT, seed + 11, STEPS / 3, TASKS])?;
-    stage.all_end_well(&[server.process, client])
+    Ok(stage.broker.all_end_well(&[server.process, client])?)
 }

@@ -1,8 +1,8 @@
 //! What requests take, in instructions, with asynchronous system calls and with synchronous ones.
 
 use crate::shared::{role, said};
-use crate::stage::{Failed, Said, Stage};
-use baton_broker::End;
+use crate::stage::{Failed, Stage};
+use baton_broker::{End, Report};
 use baton_runtime::println;
 
 /// Requests outstanding.
@@ -37,11 +37,10 @@ fn count(stage: &mut Stage<'_>, outstanding: u64, pages: u64) -> Result<[u64; 3]
     let mut counted = None;
     let mut left = 2;
     while left != 0 {
-        match stage.next() {
-            Said::Words(who, said::COUNTED, words) if who == meter => counted = Some(words),
-            Said::Words(who, what, _) => return Err(Failed::Said(who, what)),
-            Said::Ended(_, End::Exit(0)) => left -= 1,
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
+        match stage.broker.next_report() {
+            Report::Said(who, said::COUNTED, words) if who == meter => counted = Some(words),
+            Report::Ended(_, End::Exit(0)) => left -= 1,
+            other => return Err(other.into()),
         }
     }
     stage.clear()?;

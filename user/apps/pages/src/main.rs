@@ -17,7 +17,7 @@ mod stage;
 
 use baton_boot::command_line::command_line;
 use baton_broker::Broker;
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{OrSay, Root, Unlucky, println};
 use stage::Stage;
 
 baton_runtime::root_task!(main);
@@ -25,35 +25,12 @@ baton_runtime::root_task!(main);
 /// Frames of 2 MiB of the root task's own heap.
 const HEAP_FRAMES: u64 = 2;
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
-    let Ok(seed) = seed(&root) else {
-        return 2;
-    };
-    if let Err(error) = root.add_heap(&mut allocator, &mut window, HEAP_FRAMES) {
-        println!("no memory for the root task: {error}");
-        return 2;
-    }
-    let mut broker = match Broker::new(&root, allocator, window) {
-        Ok(broker) => broker,
-        Err(error) => {
-            println!("no broker: {error}");
-            return 2;
-        }
-    };
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (allocator, window) = root.begin(HEAP_FRAMES)?;
+    let seed = seed(&root)?;
+    let mut broker = Broker::new(&root, allocator, window).or_say("no broker")?;
     let features = broker.features();
-    let mut stage = match Stage::new(&mut broker) {
-        Ok(stage) => stage,
-        Err(why) => {
-            println!("{why}");
-            return 2;
-        }
-    };
+    let mut stage = Stage::new(&mut broker).or_say("no memory for a server")?;
     println!("the kernel's features word is {features:#x}, seed={seed}");
     let mut failed = 0;
     for features in [features, 0] {
@@ -67,18 +44,18 @@ fn main(root: Root) -> u16 {
         failed += 1;
     }
     println!("{failed} failed");
-    u16::from(failed != 0)
+    Ok(u16::from(failed != 0))
 }
 
 /// What the command line says.
-fn seed(root: &Root) -> Result<u64, ()> {
+fn seed(root: &Root) -> Result<u64, Unlucky> {
     let Some(tree) = root.device_tree() else {
         return Ok(1);
     };
     let mut seed = 1;
     for word in command_line(&tree).unwrap_or_default().split_whitespace() {
         let number = word.strip_prefix("seed=").and_then(|it| it.parse().ok());
-        seed = number.ok_or_else(|| println!("`{word}` is not `seed=N`"))?;
+        seed = number.ok_or(word).or_say("not `seed=N`")?;
     }
     Ok(seed)
 }

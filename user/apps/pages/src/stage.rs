@@ -1,10 +1,10 @@
 //! What the cases work with: a server, clients by role, and what they say.
 
 use crate::shared::{CNODE_BITS, LANE_BITS, MEMORY_BITS, role, said};
-use baton_broker::{Broker, End, Extras, GrantNumber, Outcome, ProcessNumber, Spawn};
+use baton_broker::{Broker, Extras, GrantNumber, ProcessNumber, Report, Spawn};
 use baton_platform::ServiceNumber;
 use baton_runtime::process::Gift;
-use baton_runtime::sel4::{CPtr, CapRights, ObjectType, Received, Untyped};
+use baton_runtime::sel4::{CPtr, CapRights, ObjectType, Untyped};
 use baton_runtime::{ObjectSource, println};
 
 const PROCESS: &[u8] = include_bytes!(env!(
@@ -17,10 +17,8 @@ const PROCESS: &[u8] = include_bytes!(env!(
 pub enum Failed {
     /// Something could not be made.
     NotMade(&'static str),
-    /// A process ended otherwise than it must.
-    Ended(ProcessNumber, End),
-    /// A process said something else than was expected.
-    Said(ProcessNumber, u64),
+    /// A process said something else, or ended otherwise, than it must.
+    Otherwise(Report),
     /// Something is left, or otherwise than it must be.
     Left(&'static str),
 }
@@ -29,26 +27,16 @@ impl core::fmt::Display for Failed {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Failed::NotMade(what) => write!(f, "{what} could not be made"),
-            Failed::Ended(who, End::Exit(code)) => {
-                write!(f, "process {who} ended with code {code}")
-            }
-            Failed::Ended(who, End::Panic(text)) => {
-                write!(f, "process {who} panicked: {}", text.as_str())
-            }
-            Failed::Ended(who, End::Fault(fault)) => write!(f, "process {who} faulted {fault}"),
-            Failed::Said(who, what) => write!(f, "process {who} said {what:#x}"),
+            Failed::Otherwise(report) => report.fmt(f),
             Failed::Left(what) => f.write_str(what),
         }
     }
 }
 
-/// What a process does that a case waits for.
-#[derive(Debug)]
-pub enum Said {
-    /// It said this.
-    Words(ProcessNumber, u64, [u64; 3]),
-    /// It has ended.
-    Ended(ProcessNumber, End),
+impl From<Report> for Failed {
+    fn from(report: Report) -> Self {
+        Failed::Otherwise(report)
+    }
 }
 
 /// One broker, and the memory that servers are given.
@@ -119,11 +107,8 @@ impl<'a> Stage<'a> {
         };
         let arguments = [role::SERVER, service.0.into(), clients];
         self.start(8, &arguments, &[], &extras)?;
-        match self.next() {
-            Said::Words(who, said::READY, _) if who == process => Ok(Server { process, service }),
-            Said::Words(who, what, _) => Err(Failed::Said(who, what)),
-            Said::Ended(who, end) => Err(Failed::Ended(who, end)),
-        }
+        self.broker.expect(process, said::READY)?;
+        Ok(Server { process, service })
     }
 
     /// Starts a client of that server.
@@ -136,39 +121,6 @@ impl<'a> Stage<'a> {
         let grant = grant.map_err(|_| Failed::NotMade("a capability to the server"))?;
         let process = self.start(2, arguments, &[grant], &Extras::default())?;
         Ok((process, grant))
-    }
-
-    /// Waits for the next thing that the broker does not deal with by itself.
-    pub fn next(&mut self) -> Said {
-        loop {
-            let received: Received = self.broker.listener().recv();
-            match self.broker.handle(received) {
-                Outcome::Handled => {}
-                Outcome::Print(process, text) => {
-                    for line in text.as_str().lines() {
-                        println!("     {process}: {line}");
-                    }
-                }
-                Outcome::Ended(process, end) => return Said::Ended(process, end),
-                Outcome::Other(process, other) => {
-                    let words = core::array::from_fn(|index| other.word(index));
-                    return Said::Words(process, other.label(), words);
-                }
-            }
-        }
-    }
-
-    /// Waits until each of `processes` has ended with code 0, in any order; what they say does not count.
-    pub fn all_end_well(&mut self, processes: &[ProcessNumber]) -> Result<(), Failed> {
-        let mut left = processes.len();
-        while left != 0 {
-            match self.next() {
-                Said::Words(..) => {}
-                Said::Ended(who, End::Exit(0)) if processes.contains(&who) => left -= 1,
-                Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
-            }
-        }
-        Ok(())
     }
 
     /// Nothing may be left after a case, and all memory must be whole again: it is revoked, and made one object.

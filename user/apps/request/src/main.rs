@@ -29,7 +29,9 @@ const MOST_ROUNDS: usize = 1000;
 
 fn main(root: Root) -> Result<u16, Unlucky> {
     let (allocator, window) = root.begin(HEAP_FRAMES)?;
-    let tree = root.device_tree().ok_or("the kernel has passed no device tree");
+    let tree = root
+        .device_tree()
+        .ok_or("the kernel has passed no device tree");
     let tree = tree.or_say("no command line")?;
     let line = command_line(&tree).unwrap_or_default();
     let arguments = Arguments::parse(line, MOST_ROUNDS).or_say("the command line")?;

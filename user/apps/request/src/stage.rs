@@ -38,13 +38,7 @@ impl core::fmt::Display for Failed {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Failed::NotMade => f.write_str("something could not be made"),
-            Failed::Ended(who, End::Exit(code)) => {
-                write!(f, "process {who} ended with code {code}")
-            }
-            Failed::Ended(who, End::Panic(text)) => {
-                write!(f, "process {who} panicked: {}", text.as_str())
-            }
-            Failed::Ended(who, End::Fault(fault)) => write!(f, "process {who} faulted {fault}"),
+            Failed::Ended(who, end) => write!(f, "process {who} {end}"),
             Failed::Said(who, what) => write!(f, "process {who} said {what:#x}"),
         }
     }

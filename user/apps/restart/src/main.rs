@@ -16,11 +16,11 @@ mod shared;
 
 use alloc::vec::Vec;
 use arguments::Arguments;
-use baton_broker::{Broker, End, GrantError, GrantNumber, Outcome, ProcessNumber, Spawn, Stock};
+use baton_broker::{Broker, End, GrantError, GrantNumber, ProcessNumber, Report, Spawn, Stock};
 use baton_platform::ServiceNumber;
 use baton_runtime::process::SpawnError;
 use baton_runtime::sel4::{Message, reply};
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{OrSay, Root, Unlucky, println};
 use core::fmt;
 use identifiers::Identifiers;
 use shared::{CLIENTS, role, said};
@@ -48,10 +48,8 @@ enum Failed {
     Spawn(SpawnError),
     /// There was no capability to a service.
     Grant(GrantError),
-    /// A process ended that should not, or otherwise than it should.
-    Ended(ProcessNumber, End),
-    /// A process said something that it should not.
-    Said(ProcessNumber, u64),
+    /// A process ended that should not, or otherwise than it should, or said something that it should not.
+    Otherwise(Report),
     /// Something is left that should not be, or lost: before and after.
     Left(Stock, Stock),
     /// Address space identifiers are left: free ones before and after.
@@ -67,14 +65,7 @@ impl fmt::Display for Failed {
         match self {
             Failed::Spawn(error) => write!(f, "a process could not be started: {error}"),
             Failed::Grant(error) => write!(f, "no capability to a service: {error}"),
-            Failed::Ended(who, End::Exit(code)) => {
-                write!(f, "process {who} ended with code {code}")
-            }
-            Failed::Ended(who, End::Panic(text)) => {
-                write!(f, "process {who} panicked: {}", text.as_str())
-            }
-            Failed::Ended(who, End::Fault(fault)) => write!(f, "process {who} faulted {fault}"),
-            Failed::Said(who, label) => write!(f, "process {who} said {label:#x}"),
+            Failed::Otherwise(report) => report.fmt(f),
             Failed::Left(before, after) => write!(f, "before {before:?}, after {after:?}"),
             Failed::Identifiers(before, after) => {
                 write!(
@@ -93,6 +84,12 @@ impl fmt::Display for Failed {
     }
 }
 
+impl From<Report> for Failed {
+    fn from(report: Report) -> Self {
+        Failed::Otherwise(report)
+    }
+}
+
 impl From<SpawnError> for Failed {
     fn from(error: SpawnError) -> Self {
         Failed::Spawn(error)
@@ -105,47 +102,25 @@ impl From<GrantError> for Failed {
     }
 }
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
-    }
-    let arguments = match Arguments::read(&root) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            println!("the command line: {error}");
-            return 2;
-        }
-    };
-    if let Err(error) = root.add_heap(&mut allocator, &mut window, HEAP_FRAMES) {
-        println!("no memory for the root task: {error}");
-        return 2;
-    }
-    let made = Identifiers::new(&root, &mut allocator);
-    let (mut identifiers, mut broker) = match (made, Broker::new(&root, allocator, window)) {
-        (Ok(identifiers), Ok(broker)) => (identifiers, broker),
-        _ => {
-            println!("no memory for the broker");
-            return 2;
-        }
-    };
-    if let Err(error) = broker.use_clock(&root) {
-        println!("no clock, and so no random times: {error}");
-        return 2;
-    }
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (mut allocator, window) = root.begin(HEAP_FRAMES)?;
+    let arguments = Arguments::read(&root).or_say("the command line")?;
+    let identifiers = Identifiers::new(&root, &mut allocator);
+    let mut identifiers = identifiers.or_say("no address space identifiers to count")?;
+    let mut broker = Broker::new(&root, allocator, window).or_say("no broker")?;
+    let clock = broker.use_clock(&root);
+    clock.or_say("no clock, and so no random times")?;
     let Arguments { rounds, seed } = arguments;
     println!("the server is killed {rounds} times under load, seed {seed}");
     let result = run(&mut broker, &mut identifiers, arguments);
     match result {
         Ok(()) => {
             println!("Nothing was lost, and nothing is left.");
-            0
+            Ok(0)
         }
         Err(why) => {
             println!("FAILED: {why}");
-            1
+            Ok(1)
         }
     }
 }
@@ -182,15 +157,15 @@ fn rounds(broker: &mut Broker, rounds: u64, seed: u64) -> Result<(), Failed> {
     let mut left = CLIENTS;
     while left != 0 {
         match load.next() {
-            Said::Word(_, said::CONNECTED, _) => {
+            Report::Said(_, said::CONNECTED, _) => {
                 connected += 1;
                 reply(&Message::new(0, &[u64::from(kills >= rounds)]));
             }
             // Mostly under load; now and then wherever the server is with its start.
-            Said::Word(_, said::NOW, _) if connected < CLIENTS && kills % 8 != 7 => {
+            Report::Said(_, said::NOW, _) if connected < CLIENTS && kills % 8 != 7 => {
                 reply(&Message::new(0, &[0]));
             }
-            Said::Word(_, said::NOW, _) => {
+            Report::Said(_, said::NOW, _) => {
                 connected = 0;
                 kills += 1;
                 // Then it is told, for it waits, and nothing else may be received before.
@@ -198,16 +173,15 @@ fn rounds(broker: &mut Broker, rounds: u64, seed: u64) -> Result<(), Failed> {
                 reply(&Message::new(0, &[u64::from(kills >= rounds)]));
                 load.start_server()?;
             }
-            Said::Word(_, said::IN_ORDER, [recorded, acknowledged, deaths]) => {
+            Report::Said(_, said::IN_ORDER, [recorded, acknowledged, deaths]) => {
                 println!(
                     "  {recorded} numbers, {acknowledged} acknowledged, all in the ledger; the server died {deaths} times"
                 );
                 in_order += 1;
             }
-            Said::Word(who, label, _) => return Err(Failed::Said(who, label)),
-            Said::Ended(who, End::Exit(0)) if load.clients.contains(&who) => left -= 1,
-            Said::Ended(who, End::Exit(0)) if who == load.saboteur => {}
-            Said::Ended(who, end) => return Err(Failed::Ended(who, end)),
+            Report::Ended(who, End::Exit(0)) if load.clients.contains(&who) => left -= 1,
+            Report::Ended(who, End::Exit(0)) if who == load.saboteur => {}
+            other => return Err(other.into()),
         }
     }
     if in_order != CLIENTS {
@@ -226,11 +200,6 @@ fn rounds(broker: &mut Broker, rounds: u64, seed: u64) -> Result<(), Failed> {
         return Err(Failed::Living(figures.processes, connections));
     }
     Ok(())
-}
-
-enum Said {
-    Word(ProcessNumber, u64, [u64; 3]),
-    Ended(ProcessNumber, End),
 }
 
 /// The processes of a run.
@@ -263,7 +232,7 @@ impl<'a> Load<'a> {
             grants: alloc::vec![to_ledger],
         };
         load.spawn(&[role::LEDGER, recorded.0.into()], &[])?;
-        load.ready(ledger)?;
+        load.broker.expect(ledger, said::READY)?;
         load.start_server()?;
         for number in 0..CLIENTS {
             let grant = load.broker.grant(service)?;
@@ -312,40 +281,12 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Waits until a process serves.
-    fn ready(&mut self, process: ProcessNumber) -> Result<(), Failed> {
-        match self.hear() {
-            Said::Word(who, said::READY, _) if who == process => Ok(()),
-            Said::Word(who, label, _) => Err(Failed::Said(who, label)),
-            Said::Ended(who, end) => Err(Failed::Ended(who, end)),
-        }
-    }
-
     /// The next thing that is neither the broker's business nor a server that is ready.
-    fn next(&mut self) -> Said {
+    fn next(&mut self) -> Report {
         loop {
-            match self.hear() {
-                Said::Word(_, said::READY, _) => {}
-                said => return said,
-            }
-        }
-    }
-
-    fn hear(&mut self) -> Said {
-        loop {
-            let received = self.broker.listener().recv();
-            match self.broker.handle(received) {
-                Outcome::Handled => {}
-                Outcome::Print(process, text) => {
-                    for line in text.as_str().lines() {
-                        println!("  {process}: {line}");
-                    }
-                }
-                Outcome::Ended(process, end) => return Said::Ended(process, end),
-                Outcome::Other(process, other) => {
-                    let words = [other.word(0), other.word(1), other.word(2)];
-                    return Said::Word(process, other.label(), words);
-                }
+            match self.broker.next_report() {
+                Report::Said(_, said::READY, _) => {}
+                report => return report,
             }
         }
     }

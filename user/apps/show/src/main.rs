@@ -20,7 +20,7 @@ mod system_calls;
 
 use alloc::format;
 use baton_broker::Broker;
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{Allocator, Root, Unlucky, Window, println};
 use shared::transport;
 use stage::{Asked, Stage, Wrong};
 use system_calls::system_calls;
@@ -40,24 +40,21 @@ const PRIORITY: u64 = 100;
 
 baton_runtime::root_task!(main);
 
-fn main(root: Root) -> u16 {
-    match show(&root) {
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (allocator, window) = root.begin(HEAP_FRAMES)?;
+    match show(&root, allocator, window) {
         Ok(()) => {
             println!("All went as it should.");
-            0
+            Ok(0)
         }
         Err(wrong) => {
             println!("Something went wrong: {wrong}");
-            1
+            Ok(1)
         }
     }
 }
 
-fn show(root: &Root) -> Result<(), Wrong> {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    device::use_console_and_power(root, &mut allocator, &mut window)?;
-    root.add_heap(&mut allocator, &mut window, HEAP_FRAMES)?;
+fn show(root: &Root, mut allocator: Allocator, mut window: Window) -> Result<(), Wrong> {
     println!("SetTLSBase of another thread, {COUNTED}:");
     head("calls", "call");
     asynchronous::show(root, &mut allocator, &mut window)?;

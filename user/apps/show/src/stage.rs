@@ -2,10 +2,10 @@
 
 use crate::shared::{record, role, said, transport};
 use crate::{PRIORITY, PROCESS};
-use baton_broker::{Broker, End, GrantError, Outcome, ProcessNumber, Spawn};
+use baton_broker::{Broker, End, GrantError, ProcessNumber, Report, Spawn};
+use baton_runtime::MapError;
 use baton_runtime::process::SpawnError;
 use baton_runtime::sel4::Error;
-use baton_runtime::{MapError, println};
 use core::fmt;
 
 /// Bytes of a process's heap.
@@ -28,10 +28,8 @@ pub enum Wrong {
     Lost,
     /// One of the two synchronous processes failed.
     Synchronous,
-    /// A process said this out of turn.
-    Said(ProcessNumber, u64),
-    /// A process ended otherwise than it should.
-    Ended(ProcessNumber, End),
+    /// A process said something out of turn, or ended otherwise than it should.
+    Otherwise(Report),
     /// So many answers were not right.
     Answers(u64),
 }
@@ -51,6 +49,7 @@ from! {
     SpawnError => Start,
     Error => Kernel,
     GrantError => Grant,
+    Report => Otherwise,
 }
 
 impl From<baton_runtime::Exhausted> for Wrong {
@@ -69,12 +68,7 @@ impl fmt::Display for Wrong {
             Wrong::Lane => f.write_str("the kernel's lane cannot be used as it should be"),
             Wrong::Lost => f.write_str("events were lost, so that not all are counted"),
             Wrong::Synchronous => f.write_str("a synchronous process failed"),
-            Wrong::Said(who, what) => write!(f, "process {who} said {what:#x} out of turn"),
-            Wrong::Ended(who, End::Exit(code)) => write!(f, "process {who} ended with code {code}"),
-            Wrong::Ended(who, End::Panic(text)) => {
-                write!(f, "process {who} panicked: {}", text.as_str())
-            }
-            Wrong::Ended(who, End::Fault(fault)) => write!(f, "process {who} faulted {fault}"),
+            Wrong::Otherwise(report) => report.fmt(f),
             Wrong::Answers(wrong) => write!(f, "{wrong} answers were not right"),
         }
     }
@@ -148,10 +142,7 @@ impl<'a> Stage<'a> {
             number,
         ];
         self.start(&arguments, &[])?;
-        match self.next() {
-            Said::Words(who, [said::READY, ..]) if who == server => {}
-            other => return Err(other.wrong()),
-        }
+        self.broker.expect(server, said::READY)?;
         for client in clients {
             let grant = self.broker.grant(service)?;
             let number = u64::from(self.broker.next_process().get());
@@ -168,14 +159,14 @@ impl<'a> Stage<'a> {
         let mut heard = Heard::default();
         let mut left = clients.len() + 1;
         while left != 0 {
-            match self.next() {
-                Said::Words(_, [said::DONE, right, instructions]) => {
+            match self.broker.next_report() {
+                Report::Said(_, said::DONE, [right, instructions, _]) => {
                     heard.right += right;
                     heard.instructions += instructions;
                 }
-                Said::Words(_, [said::CALLS, calls, _]) => heard.system_calls += calls,
-                Said::Ended(_, End::Exit(0)) => left -= 1,
-                other => return Err(other.wrong()),
+                Report::Said(_, said::CALLS, [calls, ..]) => heard.system_calls += calls,
+                Report::Ended(_, End::Exit(0)) => left -= 1,
+                other => return Err(other.into()),
             }
         }
         let requests: u64 = clients.iter().map(|client| client.requests).sum();
@@ -199,40 +190,5 @@ impl<'a> Stage<'a> {
             grants,
         };
         Ok(self.broker.spawn(&spawn)?)
-    }
-
-    fn next(&mut self) -> Said {
-        loop {
-            let received = self.broker.listener().recv();
-            match self.broker.handle(received) {
-                Outcome::Handled => {}
-                Outcome::Print(_, text) => {
-                    for line in text.as_str().lines() {
-                        println!("{line}");
-                    }
-                }
-                Outcome::Ended(process, end) => return Said::Ended(process, end),
-                Outcome::Other(process, other) => {
-                    return Said::Words(process, [other.label(), other.word(0), other.word(1)]);
-                }
-            }
-        }
-    }
-}
-
-/// What a process does that a row waits for.
-enum Said {
-    /// It said this: a label and two words.
-    Words(ProcessNumber, [u64; 3]),
-    /// It has ended.
-    Ended(ProcessNumber, End),
-}
-
-impl Said {
-    fn wrong(self) -> Wrong {
-        match self {
-            Said::Words(who, [label, ..]) => Wrong::Said(who, label),
-            Said::Ended(who, end) => Wrong::Ended(who, end),
-        }
     }
 }

@@ -11,9 +11,9 @@ extern crate alloc;
 mod shared;
 
 use alloc::vec::Vec;
-use baton_broker::{Broker, End, GrantNumber, Outcome, ProcessNumber, Spawn};
+use baton_broker::{Broker, End, GrantNumber, ProcessNumber, Report, Spawn};
 use baton_platform::ServiceNumber;
-use baton_runtime::{Root, Window, device, println};
+use baton_runtime::{OrSay, Root, Unlucky, println};
 use shared::{CLIENTS, VICTIM, role, said};
 
 baton_runtime::root_task!(main);
@@ -24,37 +24,26 @@ const PROCESS: &[u8] = include_bytes!(env!(
     "build with `cargo xtask run store`, which builds the program of the processes first and says where it is"
 ));
 
+/// What is said of a report that nobody waits for.
+const OUT_OF_TURN: &str = "out of turn";
+
 /// Frames of 2 MiB of the root task's own heap.
 const HEAP_FRAMES: u64 = 2;
 
-fn main(root: Root) -> u16 {
-    let mut allocator = root.allocator();
-    let mut window = Window::new(root.vspace, Window::BASE, 1 << 30);
-    if let Err(error) = device::use_console_and_power(&root, &mut allocator, &mut window) {
-        println!("neither console nor power switch: {error}");
-        return 2;
+fn main(root: Root) -> Result<u16, Unlucky> {
+    let (allocator, window) = root.begin(HEAP_FRAMES)?;
+    let mut broker = Broker::new(&root, allocator, window).or_say("no broker")?;
+    if let Err(error) = broker.use_clock(&root) {
+        println!("deadlines are waited for by giving up the core: {error}");
     }
-    if let Err(error) = root.add_heap(&mut allocator, &mut window, HEAP_FRAMES) {
-        println!("no memory for the root task: {error}");
-        return 2;
-    }
-    let broker = Broker::new(&root, allocator, window);
-    let result = broker
-        .map_err(|error| println!("no broker: {error}"))
-        .and_then(|mut broker| {
-            if let Err(error) = broker.use_clock(&root) {
-                println!("deadlines are waited for by giving up the core: {error}");
-            }
-            Run::start(&mut broker)?.finish()
-        });
-    match result {
+    match Run::start(&mut broker).and_then(Run::finish) {
         Ok(()) => {
             println!("All went as it should.");
-            0
+            Ok(0)
         }
-        Err(()) => {
+        Err(Unlucky) => {
             println!("Something went wrong.");
-            1
+            Ok(1)
         }
     }
 }
@@ -66,7 +55,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Starts services and clients, each service ready before the next process begins.
-    fn start(broker: &'a mut Broker) -> Result<Self, ()> {
+    fn start(broker: &'a mut Broker) -> Result<Self, Unlucky> {
         let mut run = Run {
             broker,
             living: Vec::new(),
@@ -89,10 +78,10 @@ impl<'a> Run<'a> {
         [role, service, argument]: [u64; 3],
         heap_mib: u64,
         services: &[ServiceNumber],
-    ) -> Result<ProcessNumber, ()> {
+    ) -> Result<ProcessNumber, Unlucky> {
         let grants = services.iter().map(|service| self.broker.grant(*service));
         let grants: Result<Vec<GrantNumber>, _> = grants.collect();
-        let grants = grants.map_err(|error| println!("no capability to a service: {error}"))?;
+        let grants = grants.or_say("no capability to a service")?;
         let number = self.broker.next_process().get();
         let arguments = &[role, service, argument, number.into()];
         let spawn = Spawn {
@@ -104,8 +93,7 @@ impl<'a> Run<'a> {
             grants: &grants,
         };
         let process = self.broker.spawn(&spawn);
-        let process =
-            process.map_err(|error| println!("a process could not be started: {error}"))?;
+        let process = process.or_say("a process could not be started")?;
         self.living.push(process);
         Ok(process)
     }
@@ -117,76 +105,36 @@ impl<'a> Run<'a> {
         argument: u64,
         heap_mib: u64,
         services: &[ServiceNumber],
-    ) -> Result<ServiceNumber, ()> {
+    ) -> Result<ServiceNumber, Unlucky> {
         let service = self.broker.add_service(self.broker.next_process());
         let arguments = [role, service.0.into(), argument];
         let process = self.spawn(arguments, heap_mib, services)?;
-        match self.next() {
-            Said::Word(who, said::READY) if who == process => Ok(service),
-            other => {
-                complain(&other);
-                Err(())
-            }
-        }
+        self.broker
+            .expect(process, said::READY)
+            .or_say(OUT_OF_TURN)?;
+        Ok(service)
     }
 
     /// Listens until all processes have ended.
-    fn finish(mut self) -> Result<(), ()> {
+    fn finish(mut self) -> Result<(), Unlucky> {
         let clients = self.living.split_off(3);
         let victim = clients.get(VICTIM as usize).copied();
         self.living.extend(clients);
         while !self.living.is_empty() {
-            match self.next() {
-                Said::Word(_, said::ASKING) => {
+            match self.broker.next_report() {
+                Report::Said(_, said::ASKING, _) => {
                     if let Some(victim) = victim {
                         println!("Killing process {victim} in the middle of its questions.");
                         self.broker.kill(victim);
                         self.living.retain(|process| *process != victim);
                     }
                 }
-                Said::Ended(process, End::Exit(0)) => {
+                Report::Ended(process, End::Exit(0)) => {
                     self.living.retain(|living| *living != process);
                 }
-                other => {
-                    complain(&other);
-                    return Err(());
-                }
+                other => return Err(other).or_say(OUT_OF_TURN),
             }
         }
         Ok(())
-    }
-
-    fn next(&mut self) -> Said {
-        loop {
-            let received = self.broker.listener().recv();
-            match self.broker.handle(received) {
-                Outcome::Handled => {}
-                Outcome::Print(process, text) => {
-                    for line in text.as_str().lines() {
-                        println!("{process}: {line}");
-                    }
-                }
-                Outcome::Ended(process, end) => return Said::Ended(process, end),
-                Outcome::Other(process, other) => return Said::Word(process, other.label()),
-            }
-        }
-    }
-}
-
-enum Said {
-    Word(ProcessNumber, u64),
-    Ended(ProcessNumber, End),
-}
-
-fn complain(said: &Said) {
-    match said {
-        Said::Word(process, label) => println!("process {process} said {label:#x} out of turn"),
-        Said::Ended(process, End::Exit(code)) => {
-            println!("process {process} ended with code {code}");
-        }
-        Said::Ended(process, End::Panic(text)) => {
-            println!("process {process} panicked: {}", text.as_str());
-        }
-        Said::Ended(process, End::Fault(fault)) => println!("process {process} faulted {fault}"),
     }
 }
