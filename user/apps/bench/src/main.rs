@@ -1,5 +1,5 @@
 //! The benchmark root task: how many instructions the kernel takes for its system calls, with the other side in an address space of its
-//! own. `cargo xtask bench qemu` starts it with a command line ([`arguments`]) and reads its rows ([`report`]). The exit code is 0 only
+//! own. `cargo xtask bench qemu` starts it with a command line ([`Arguments`]) and reads its rows ([`report`]). The exit code is 0 only
 //! if all rows were measured.
 #![no_std]
 #![no_main]
