@@ -395,7 +395,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "lane-believes-any-tail",
         about: "messages that nobody published are performed",
         file: "drain.rs",
-        from: "if tail.wrapping_sub(head) & POSITION_MASK > lane.mask.get() + 1 {",
+        from: "if tail.wrapping_sub(head) & POSITION_MASK > lane.mask.get().wrapping_add(1) {",
         to: "if false {",
     },
     Mutation {
