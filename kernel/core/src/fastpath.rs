@@ -82,10 +82,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if first & (KIND_MASK | stored_rights(CapRights::WRITE)) != SEND_CAP {
             return Fast::Found(slot);
         }
-        match self.fast_deliver(current, first, badge, call) {
-            Some(resume) => done(current, resume),
-            None => Fast::Slow,
-        }
+        done(current, self.fast_deliver(current, first, badge, call))
     }
 
     /// `Send` by `current`, the running thread: mostly a signal.
@@ -144,10 +141,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if cfg!(feature = "slow-only") {
             return Fast::Slow;
         }
-        match self.fast_reply(current, call) {
-            Some(resume) => done(current, resume),
-            None => Fast::Slow,
-        }
+        done(current, self.fast_reply(current, call))
     }
 
     /// `SignalPark` by `current`, the running thread: the two halves of a call between two inboxes.
@@ -156,10 +150,7 @@ impl<'m, M: Machine> Kernel<'m, M> {
         if cfg!(feature = "slow-only") {
             return Fast::Slow;
         }
-        match self.fast_signal_and_wait(current, call) {
-            Some(resume) => done(current, resume),
-            None => Fast::Slow,
-        }
+        done(current, self.fast_signal_and_wait(current, call))
     }
 
     /// Wakes the only thread that waits at the one notification, waits alone at the other, and switches.
@@ -209,16 +200,9 @@ impl<'m, M: Machine> Kernel<'m, M> {
             .set(ThreadState::BLOCKED_ON_NOTIFICATION.word());
         current.blocking_object.set(address.value());
         current.context.set::<PARKED>(Parked::Received as u64);
-        let Target { tcb, address } = waiter;
-        tcb.state.set(ThreadState::RUNNING.word());
-        self.core.current.set(address);
-        self.machine.set_address_space(tcb.space.get());
-        Some(Resume {
-            thread: tcb,
-            badge,
-            // A signal changes no other register.
-            info: tcb.context.get::<{ reg::A1 }>(),
-        })
+        let info = waiter.tcb.context.get::<{ reg::A1 }>();
+        // A signal changes no register but the badge's.
+        Some(self.fast_switch(waiter, badge, info))
     }
 
     /// The rest of what was left unfinished: the thread to go on with, all of whose registers are in its context.
@@ -376,22 +360,32 @@ impl<'m, M: Machine> Kernel<'m, M> {
         badge: u64,
         info: MessageInfo,
     ) -> Resume<'m> {
+        copy_registers(current, target.tcb, info.length() as usize);
+        self.fast_switch(target, badge, info.word())
+    }
+
+    /// Switches to a thread, which goes on with these two registers.
+    #[inline(always)]
+    fn fast_switch(self, target: Target<'m>, badge: u64, info: u64) -> Resume<'m> {
         let Target { tcb, address } = target;
-        copy_registers(current, tcb, info.length() as usize);
         tcb.state.set(ThreadState::RUNNING.word());
         self.core.current.set(address);
         self.machine.set_address_space(tcb.space.get());
         Resume {
             thread: tcb,
             badge,
-            info: info.word(),
+            info,
         }
     }
 }
 
-/// What is left to be done behind a switch: mostly nothing. Calling for it would cost the usual case the stack that it needs.
+/// What is left to be done: all if there was no switch, and behind one mostly nothing. Calling for the floating-point unit here would cost the usual
+/// case the stack that it needs.
 #[inline(always)]
-fn done<'m>(current: &Tcb, resume: Resume<'m>) -> Fast<'m> {
+fn done<'m>(current: &Tcb, switched: Option<Resume<'m>>) -> Fast<'m> {
+    let Some(resume) = switched else {
+        return Fast::Slow;
+    };
     if current.uses_fpu.get() | resume.thread.uses_fpu.get() != 0 {
         Fast::Unfinished(resume)
     } else {

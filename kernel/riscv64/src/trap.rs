@@ -21,15 +21,9 @@ const INTERRUPT: u64 = 1 << 63;
 pub unsafe extern "C" fn call(pointer: u64, info: u64, current: *const Tcb) -> u64 {
     // SAFETY: the caller's promise.
     let (entry, current) = unsafe { enter(current) };
-    match entry
-        .kernel()
-        .fast_call(current, SyscallRegisters { pointer, info })
-    {
-        Fast::Done(resume) => go_on(resume),
-        Fast::Unfinished(resume) => finish(current, resume.thread, resume.badge, resume.info),
-        Fast::Slow => slow(current),
-        Fast::Found(slot) => call_found(current, slot),
-    }
+    let call = SyscallRegisters { pointer, info };
+    let fast = entry.kernel().fast_call(current, call);
+    go_on_after(current, fast, |slot| call_found(current, slot))
 }
 
 /// `ReplyRecv`, as [`call`].
@@ -40,11 +34,8 @@ pub unsafe extern "C" fn reply_recv(pointer: u64, info: u64, current: *const Tcb
     // SAFETY: the caller's promise.
     let (entry, current) = unsafe { enter(current) };
     let call = SyscallRegisters { pointer, info };
-    match entry.kernel().fast_reply_recv(current, call) {
-        Fast::Done(resume) => go_on(resume),
-        Fast::Unfinished(resume) => finish(current, resume.thread, resume.badge, resume.info),
-        Fast::Slow | Fast::Found(_) => slow(current),
-    }
+    let fast = entry.kernel().fast_reply_recv(current, call);
+    go_on_after(current, fast, |_| slow(current))
 }
 
 /// `Send`, as [`call`].
@@ -54,14 +45,9 @@ pub unsafe extern "C" fn reply_recv(pointer: u64, info: u64, current: *const Tcb
 pub unsafe extern "C" fn send(pointer: u64, info: u64, current: *const Tcb) -> u64 {
     // SAFETY: the caller's promise.
     let (entry, current) = unsafe { enter(current) };
-    match entry
-        .kernel()
-        .fast_send(current, SyscallRegisters { pointer, info })
-    {
-        Fast::Done(resume) => go_on(resume),
-        Fast::Found(slot) => send_found(current, slot),
-        Fast::Slow | Fast::Unfinished(_) => slow(current),
-    }
+    let call = SyscallRegisters { pointer, info };
+    let fast = entry.kernel().fast_send(current, call);
+    go_on_after(current, fast, |slot| send_found(current, slot))
 }
 
 /// `SignalPark`, as [`call`].
@@ -72,11 +58,8 @@ pub unsafe extern "C" fn signal_park(pointer: u64, info: u64, current: *const Tc
     // SAFETY: the caller's promise.
     let (entry, current) = unsafe { enter(current) };
     let call = SyscallRegisters { pointer, info };
-    match entry.kernel().fast_signal_park(current, call) {
-        Fast::Done(resume) => go_on(resume),
-        Fast::Unfinished(resume) => finish(current, resume.thread, resume.badge, resume.info),
-        Fast::Slow | Fast::Found(_) => slow(current),
-    }
+    let fast = entry.kernel().fast_signal_park(current, call);
+    go_on_after(current, fast, |_| slow(current))
 }
 
 /// Any other system call, as [`call`].
@@ -100,6 +83,17 @@ unsafe fn enter<'m>(current: *const Tcb) -> (Entry<'m>, &'m Tcb) {
     let (entry, current) = unsafe { (hart(), &*current) };
     entry.kernel().count_entry();
     (entry, current)
+}
+
+/// Does what the fast path has left to be done.
+#[inline(always)]
+fn go_on_after(current: &Tcb, fast: Fast<'_>, found: impl FnOnce(&Slot) -> u64) -> u64 {
+    match fast {
+        Fast::Done(resume) => go_on(resume),
+        Fast::Unfinished(resume) => finish(current, resume.thread, resume.badge, resume.info),
+        Fast::Slow => slow(current),
+        Fast::Found(slot) => found(slot),
+    }
 }
 
 /// Leaves the kernel for a thread, with badge and message info in registers instead of its context.
