@@ -20,6 +20,11 @@ macro_rules! with_fpu {
 /// Calls `endpoint` with `info` (and 0 in the message registers) `rounds` times, at least once; returns the instructions of all. The
 /// client has 4 beside the system call (5 when it uses floating point).
 pub fn call_repeatedly(fpu: Fpu, endpoint: u64, info: u64, rounds: u64) -> u64 {
+    exchange_repeatedly(fpu, Syscall::Call, endpoint, info, rounds)
+}
+
+/// Makes the call, which sends `info` (and 0 in the message registers) and receives, `rounds` times.
+fn exchange_repeatedly(fpu: Fpu, call: Syscall, endpoint: u64, info: u64, rounds: u64) -> u64 {
     let (start, end): (u64, u64);
     macro_rules! repeat {
         ($use:literal) => {
@@ -40,7 +45,7 @@ pub fn call_repeatedly(fpu: Fpu, endpoint: u64, info: u64, rounds: u64) -> u64 {
                     endpoint = in(reg) endpoint,
                     info = in(reg) info,
                     rounds = inout(reg) rounds as i64 => _,
-                    in("a7") Syscall::Call.number(),
+                    in("a7") call.number(),
                     out("a0") _,
                     out("a1") _,
                     inout("a2") 0_u64 => _,
@@ -62,7 +67,7 @@ pub fn call_repeatedly(fpu: Fpu, endpoint: u64, info: u64, rounds: u64) -> u64 {
 pub fn serve(fpu: Fpu, endpoint: u64, info: u64) -> ! {
     macro_rules! repeat {
         ($use:literal) => {
-            // SAFETY: as in `call_repeatedly`; it never ends.
+            // SAFETY: as in `exchange_repeatedly`; it never ends.
             unsafe {
                 asm!(
                     "mv   a0, s2",
@@ -114,41 +119,7 @@ pub fn call_forever(fpu: Fpu, endpoint: u64, info: u64) -> ! {
 /// the first, and the last that is received is answered by the next such loop. Returns the instructions of all. The server has 4 instructions a
 /// round beside the system call (5 when it uses floating point).
 pub fn serve_repeatedly(fpu: Fpu, endpoint: u64, info: u64, rounds: u64) -> u64 {
-    let (start, end): (u64, u64);
-    macro_rules! repeat {
-        ($use:literal) => {
-            // SAFETY: as in `call_repeatedly`.
-            unsafe {
-                asm!(
-                    "rdinstret {start}",
-                    "2:",
-                    "mv   a0, {endpoint}",
-                    "mv   a1, {info}",
-                    "ecall",
-                    $use,
-                    "addi {rounds}, {rounds}, -1",
-                    "bgtz {rounds}, 2b",
-                    "rdinstret {end}",
-                    start = out(reg) start,
-                    end = lateout(reg) end,
-                    endpoint = in(reg) endpoint,
-                    info = in(reg) info,
-                    rounds = inout(reg) rounds as i64 => _,
-                    in("a7") Syscall::ReplyRecv.number(),
-                    out("a0") _,
-                    out("a1") _,
-                    inout("a2") 0_u64 => _,
-                    inout("a3") 0_u64 => _,
-                    inout("a4") 0_u64 => _,
-                    inout("a5") 0_u64 => _,
-                    out("ft0") _,
-                    options(nostack),
-                )
-            }
-        };
-    }
-    with_fpu!(fpu, repeat);
-    end - start
+    exchange_repeatedly(fpu, Syscall::ReplyRecv, endpoint, info, rounds)
 }
 
 /// Yields `rounds` times, at least once; returns the instructions of all. 2 a round beside the system call (3 with floating point).
@@ -206,7 +177,7 @@ pub fn signal_and_wait(fpu: Fpu, out: u64, back: u64, rounds: u64) -> u64 {
     let (start, end): (u64, u64);
     macro_rules! repeat {
         ($use:literal) => {
-            // SAFETY: as in `call_repeatedly`.
+            // SAFETY: as in `exchange_repeatedly`.
             unsafe {
                 asm!(
                     "rdinstret {start}",
