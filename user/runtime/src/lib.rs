@@ -29,6 +29,7 @@ extern crate alloc;
 
 mod allocator;
 mod begin;
+mod command_line;
 pub mod console;
 pub mod device;
 mod heap;
@@ -46,6 +47,7 @@ pub use allocator::{Allocator, Arena, Exhausted, ObjectSource};
 pub use baton_sel4 as sel4;
 pub use baton_sync as sync;
 pub use begin::{ExitCode, OrSay, Unlucky};
+pub use command_line::ArgumentError;
 pub use panic::set_reporter;
 pub use process::{Process, ProcessConfig, StartInfo};
 pub use random::Random;

@@ -6,24 +6,20 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-mod arguments;
 mod honest;
 mod pair;
 mod supervisor;
 
-use arguments::Arguments;
 use baton_runtime::{OrSay, Root, Unlucky, println};
 
 baton_runtime::root_task!(main);
 
 fn main(root: Root) -> Result<u16, Unlucky> {
     let (allocator, window) = root.begin(0)?;
-    let arguments = Arguments::read(&root).or_say("the command line")?;
-    println!(
-        "{} random system calls, seed {}",
-        arguments.calls, arguments.seed
-    );
-    match supervisor::run(&root, allocator, window, arguments) {
+    let numbers = root.numbers(&[("calls", 1_000_000), ("seed", 1)]);
+    let [calls, seed] = numbers.or_say("the command line")?;
+    println!("{calls} random system calls, seed {seed}");
+    match supervisor::run(&root, allocator, window, calls, seed) {
         Ok(()) => {
             println!("Nobody else has noticed.");
             Ok(0)

@@ -1,7 +1,6 @@
 //! The supervisor: the initial thread, of highest priority. It wakes at the end of each of the client's laps, and when a hostile process
 //! faults; it looks whether the others are as they should be, and starts hostile processes again.
 
-use crate::arguments::Arguments;
 use crate::honest::{self, LAP, lower_rounds, mint, woken};
 use crate::pair::{Outside, Pair};
 use baton_runtime::process::SpawnError;
@@ -99,12 +98,13 @@ struct Seen {
     lives: u64,
 }
 
-/// Runs until the calls are made, and looks whether all is as it was.
+/// Runs until that many calls are made, at random from `seed` on, and looks whether all is as it was.
 pub fn run(
     root: &Root,
     mut allocator: Allocator,
     mut window: Window,
-    arguments: Arguments,
+    calls: u64,
+    seed: u64,
 ) -> Result<(), Error> {
     let listener = allocator.make::<Endpoint>()?;
     let parents = [
@@ -134,16 +134,13 @@ pub fn run(
 
     let mut seen = Seen::default();
     let mut lap = None;
-    while seen.hostile_calls < arguments.calls {
+    while seen.hostile_calls < calls {
         seen.lives += 1;
         // One life's addresses are used again in the next.
         let mut life_window = Window::new(root.vspace, LIFE_WINDOW, 1 << 30);
-        let seed = arguments
-            .seed
-            .wrapping_mul(1 << 20)
-            .wrapping_add(seen.lives);
+        let seed = seed.wrapping_mul(1 << 20).wrapping_add(seen.lives);
         let mut pair = Pair::make(&outside, &mut arena, &mut life_window, seed)?;
-        while pair.calls() < CALLS_A_LIFE && seen.hostile_calls < arguments.calls {
+        while pair.calls() < CALLS_A_LIFE && seen.hostile_calls < calls {
             let received = next(listener, &mut lap);
             match received.badge {
                 badge::FIRST | badge::SECOND => {

@@ -15,9 +15,8 @@ mod figures;
 mod shared;
 mod stage;
 
-use baton_boot::command_line::command_line;
 use baton_broker::Broker;
-use baton_runtime::{OrSay, Root, Unlucky, println};
+use baton_runtime::{ArgumentError, OrSay, Root, Unlucky, println};
 use stage::Stage;
 
 baton_runtime::root_task!(main);
@@ -47,15 +46,11 @@ fn main(root: Root) -> Result<u16, Unlucky> {
     Ok(u16::from(failed != 0))
 }
 
-/// What the command line says.
+/// What the command line says, where there is one.
 fn seed(root: &Root) -> Result<u64, Unlucky> {
-    let Some(tree) = root.device_tree() else {
-        return Ok(1);
-    };
-    let mut seed = 1;
-    for word in command_line(&tree).unwrap_or_default().split_whitespace() {
-        let number = word.strip_prefix("seed=").and_then(|it| it.parse().ok());
-        seed = number.ok_or(word).or_say("not `seed=N`")?;
+    const DEFAULT: u64 = 1;
+    match root.numbers(&[("seed", DEFAULT)]) {
+        Err(ArgumentError::NoDeviceTree) => Ok(DEFAULT),
+        given => given.map(|[seed]| seed).or_say("the command line"),
     }
-    Ok(seed)
 }

@@ -9,13 +9,11 @@
 
 extern crate alloc;
 
-mod arguments;
 mod identifiers;
 #[allow(dead_code, reason = "the processes use the rest")]
 mod shared;
 
 use alloc::vec::Vec;
-use arguments::Arguments;
 use baton_broker::{Broker, End, GrantError, GrantNumber, ProcessNumber, Report, Spawn, Stock};
 use baton_platform::ServiceNumber;
 use baton_runtime::process::SpawnError;
@@ -104,15 +102,15 @@ impl From<GrantError> for Failed {
 
 fn main(root: Root) -> Result<u16, Unlucky> {
     let (mut allocator, window) = root.begin(HEAP_FRAMES)?;
-    let arguments = Arguments::read(&root).or_say("the command line")?;
+    let numbers = root.numbers(&[("rounds", 20), ("seed", 1)]);
+    let [rounds, seed] = numbers.or_say("the command line")?;
     let identifiers = Identifiers::new(&root, &mut allocator);
     let mut identifiers = identifiers.or_say("no address space identifiers to count")?;
     let mut broker = Broker::new(&root, allocator, window).or_say("no broker")?;
     let clock = broker.use_clock(&root);
     clock.or_say("no clock, and so no random times")?;
-    let Arguments { rounds, seed } = arguments;
     println!("the server is killed {rounds} times under load, seed {seed}");
-    let result = run(&mut broker, &mut identifiers, arguments);
+    let result = run(&mut broker, &mut identifiers, rounds, seed);
     match result {
         Ok(()) => {
             println!("Nothing was lost, and nothing is left.");
@@ -128,11 +126,12 @@ fn main(root: Root) -> Result<u16, Unlucky> {
 fn run(
     broker: &mut Broker,
     identifiers: &mut Identifiers,
-    arguments: Arguments,
+    wanted: u64,
+    seed: u64,
 ) -> Result<(), Failed> {
-    rounds(broker, WARM_UP, arguments.seed)?;
+    rounds(broker, WARM_UP, seed)?;
     let (before, free_before) = (broker.stock(), identifiers.free());
-    rounds(broker, arguments.rounds, arguments.seed.wrapping_add(1))?;
+    rounds(broker, wanted, seed.wrapping_add(1))?;
     let (after, free_after) = (broker.stock(), identifiers.free());
     println!(
         "{} bytes are out, {} slots and {free_after} address space identifiers are free",
