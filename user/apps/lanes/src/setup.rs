@@ -1,15 +1,11 @@
 //! The lane, the executor, and things to work on.
 
-use crate::local::{Local, Rings};
-use alloc::sync::Arc;
+use crate::local::{JoinError, Joined, Local};
 use alloc::vec::Vec;
-use baton_lane::{Kernel, link_parts};
-use baton_rpc::{Binding, Config, Node};
-use baton_runtime::sel4::abi::baton::{kernel_lane_in_page, kernel_lane_pages};
-use baton_runtime::sel4::{Capability, KernelLane, LaneShape, Notification, ObjectType, Page, Tcb};
+use baton_lane::Kernel;
+use baton_rpc::Node;
+use baton_runtime::sel4::{KernelLane, LaneShape, Notification, ObjectType, Page, Tcb};
 use baton_runtime::{Allocator, Exhausted, MapError, ObjectSource, Root, VSpace, Window};
-use baton_shm::HeapWords;
-use baton_trace::Ring;
 
 /// Calls that are out at a time, in the measurements.
 pub const OUTSTANDING: [usize; 6] = [1, 2, 4, 8, 16, 32];
@@ -53,6 +49,17 @@ impl From<baton_runtime::sel4::Error> for Wrong {
     }
 }
 
+impl From<JoinError> for Wrong {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Exhausted(error) => error.into(),
+            JoinError::Map(error) => error.into(),
+            JoinError::Kernel(error) => error.into(),
+            JoinError::Lane(what) => Wrong(what),
+        }
+    }
+}
+
 /// An executor with the kernel bound to it, and things to work on.
 pub struct Bound {
     /// The executor.
@@ -87,49 +94,16 @@ pub struct Bound {
 
 /// Makes a lane of memory, maps its regions and binds it to the root task's thread.
 pub fn bind(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Result<Bound, Wrong> {
-    let lane = KernelLane::from_cptr(allocator.object(ObjectType::KernelLane, LANE_BITS)?);
-    let mut frames = Vec::new();
-    for page in 1..kernel_lane_pages(LANE_BITS) {
-        let slot = allocator.slot()?;
-        lane.frame(page, allocator.cnode().slot(slot))?;
-        frames.push(Page::from_cptr(slot));
-    }
-    let (out, kernels) = frames.split_at(kernel_lane_in_page(LANE_BITS) as usize - 1);
-    let outgoing = window.map_shared(allocator, out)?.region();
-    let incoming = window.map_shared(allocator, kernels)?.read_only();
-    lane.bind(root.tcb, SHAPE)?;
-    let notification: Notification = allocator.make()?;
-    let other: Notification = allocator.make()?;
-    let platform = Local {
+    let lane = (LANE_BITS, SHAPE);
+    let Joined {
+        node,
+        kernel,
+        lane,
+        outgoing,
+        incoming,
         notification,
-        timebase_hz: root.timebase_hz(),
-    };
-    // Nobody else looks at these: the kernel needs neither state nor hint.
-    let own = HeapWords::region(3);
-    let word = |index| own.word(index).map_err(|_| Wrong("three words"));
-    let config = Config {
-        tasks: 128,
-        ..Config::default()
-    };
-    let node = Node::new(
-        platform,
-        word(0)?,
-        word(1)?,
-        Arc::new(Ring::new(64)),
-        config,
-    )
-    .map_err(|_| Wrong("no executor"))?;
-    let parts = link_parts(
-        SHAPE,
-        outgoing.clone(),
-        incoming.clone(),
-        word(2)?,
-        Rings::Kernel,
-    )
-    .map_err(|_| Wrong("the regions are not those of the lane"))?;
-    let client = node
-        .bind_client(parts, Binding::default())
-        .map_err(|_| Wrong("the kernel cannot be bound"))?;
+    } = Joined::make(root, allocator, window, lane, (128, 64))?;
+    let other: Notification = allocator.make()?;
     let idle_thread: Tcb = allocator.make()?;
     let pages: Result<Vec<Page>, _> = (0..PAGES).map(|_| allocator.make()).collect();
     let pages = pages?;
@@ -140,7 +114,7 @@ pub fn bind(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Resu
         page.unmap()?;
     }
     Ok(Bound {
-        kernel: Kernel::new(client),
+        kernel,
         node,
         lane,
         outgoing,

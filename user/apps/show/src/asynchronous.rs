@@ -1,21 +1,17 @@
 //! Asynchronous system calls: the kernel as a peer of the root task's own inbox.
 
-use crate::local::{Local, Rings};
+use crate::local::Joined;
 use crate::stage::Wrong;
 use crate::{row, system_calls};
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use baton_counting::instret;
-use baton_lane::{AsyncError, Kernel, link_parts};
-use baton_rpc::{Binding, Config, Mode, Node};
-use baton_runtime::sel4::abi::baton::{
-    FEATURE_KERNEL_LANES, FEATURE_PARK, kernel_lane_in_page, kernel_lane_pages,
-};
-use baton_runtime::sel4::{Capability, KernelLane, LaneShape, Notification, ObjectType, Page, Tcb};
+use baton_lane::AsyncError;
+use baton_rpc::Mode;
+use baton_runtime::sel4::abi::baton::{FEATURE_KERNEL_LANES, FEATURE_PARK};
+use baton_runtime::sel4::{LaneShape, Tcb};
 use baton_runtime::{Allocator, ObjectSource, Root, Window, println};
-use baton_shm::HeapWords;
-use baton_trace::{Event, Peer, Ring, Unit, write_lines};
+use baton_trace::{Event, Peer, Unit, write_lines};
 
 /// Calls behind each row.
 const CALLS: u64 = 1024;
@@ -45,7 +41,7 @@ pub fn show(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Resu
         println!("this kernel has no lanes");
         return Ok(());
     }
-    let lane = Lane::bind(root, allocator, window)?;
+    let lane = Joined::make(root, allocator, window, (LANE_BITS, SHAPE), (64, EVENTS))?;
     for outstanding in [1, 2, 8, 32] {
         let took = lane.set_bases(thread, outstanding, CALLS)?;
         let recorded = lane.record(thread, outstanding, CALLS)?;
@@ -64,53 +60,7 @@ pub fn show(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Resu
     Ok(lane.lane.unbind()?)
 }
 
-/// An executor with the kernel bound to it.
-struct Lane {
-    node: Node<Local>,
-    kernel: Kernel<Local>,
-    lane: KernelLane,
-}
-
-impl Lane {
-    fn bind(root: &Root, allocator: &mut Allocator, window: &mut Window) -> Result<Self, Wrong> {
-        let lane = KernelLane::from_cptr(allocator.object(ObjectType::KernelLane, LANE_BITS)?);
-        let mut frames = Vec::new();
-        for page in 1..kernel_lane_pages(LANE_BITS) {
-            let slot = allocator.slot()?;
-            lane.frame(page, allocator.cnode().slot(slot))?;
-            frames.push(Page::from_cptr(slot));
-        }
-        let (own, kernels) = frames.split_at(kernel_lane_in_page(LANE_BITS) as usize - 1);
-        let outgoing = window.map_shared(allocator, own)?.region();
-        let incoming = window.map_shared(allocator, kernels)?.read_only();
-        lane.bind(root.tcb, SHAPE)?;
-        let notification: Notification = allocator.make()?;
-        let platform = Local {
-            notification,
-            timebase_hz: root.timebase_hz(),
-        };
-        // Nobody else looks at these: the kernel needs neither state nor hint.
-        let words = HeapWords::region(3);
-        let word = |index| words.word(index).map_err(|_| Wrong::Lane);
-        let config = Config {
-            tasks: 64,
-            ..Config::default()
-        };
-        let ring = Arc::new(Ring::new(EVENTS));
-        let node =
-            Node::new(platform, word(0)?, word(1)?, ring, config).map_err(|_| Wrong::Lane)?;
-        let parts = link_parts(SHAPE, outgoing, incoming, word(2)?, Rings::Kernel)
-            .map_err(|_| Wrong::Lane)?;
-        let client = node
-            .bind_client(parts, Binding::default())
-            .map_err(|_| Wrong::Lane)?;
-        Ok(Lane {
-            kernel: Kernel::new(client),
-            node,
-            lane,
-        })
-    }
-
+impl Joined {
     /// Has so many tasks make so many calls in all, and says how many instructions that took.
     fn set_bases(&self, thread: Tcb, tasks: u64, calls: u64) -> Result<u64, Wrong> {
         let before = instret();
@@ -139,7 +89,7 @@ impl Lane {
         Ok(instret() - before)
     }
 
-    /// As [`Lane::set_bases`], and returns what was recorded of it.
+    /// As [`Joined::set_bases`], and returns what was recorded of it.
     fn record(&self, thread: Tcb, tasks: u64, calls: u64) -> Result<Vec<(u64, Event)>, Wrong> {
         let ring = self.node.executor().trace();
         let first = ring.recorded();

@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod asynchronous;
 #[path = "../../lanes/src/local.rs"]
+#[allow(dead_code, reason = "the root task `lanes` uses the rest")]
 mod local;
 #[allow(dead_code, reason = "the processes use the rest")]
 mod shared;

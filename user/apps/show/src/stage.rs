@@ -1,5 +1,6 @@
 //! Services and clients with inboxes, started for a row of the table or for the trace.
 
+use crate::local::JoinError;
 use crate::shared::{record, role, said, transport};
 use crate::{PRIORITY, PROCESS};
 use baton_broker::{Broker, End, GrantError, ProcessNumber, Report, Spawn};
@@ -55,6 +56,17 @@ from! {
 impl From<baton_runtime::Exhausted> for Wrong {
     fn from(error: baton_runtime::Exhausted) -> Self {
         Wrong::Memory(error.into())
+    }
+}
+
+impl From<JoinError> for Wrong {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Exhausted(error) => error.into(),
+            JoinError::Map(error) => Wrong::Memory(error),
+            JoinError::Kernel(error) => Wrong::Kernel(error),
+            JoinError::Lane(_) => Wrong::Lane,
+        }
     }
 }
 
